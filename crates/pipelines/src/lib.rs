@@ -1,0 +1,16 @@
+//! Everything that moves data without being asked, and the commands that span nouns.
+//!
+//! Owns: materialize (topic → table), publish (query → topic), definitions of pipelines, use cases such as "create a
+//! topic that is a table".
+//! Does not own: listening sockets; how rows are decoded (queries/rows) or committed (tables/commit).
+//! Invariants: progress is stored with its effect; every duty has one owner task.
+
+pub mod commands;
+pub mod materialize;
+pub mod publish;
+pub mod spec;
+pub mod status;
+
+pub use commands::{CommandError, Commands};
+pub use spec::{OnError, PipelineSpec, PublishMode, SpecError, Target, Trigger};
+pub use status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};

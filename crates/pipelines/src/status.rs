@@ -1,0 +1,62 @@
+//! What runs, how far it is, what is wrong and what to type.
+
+use serde::Serialize;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeStatus {
+    pub version: String,
+    pub log_id: String,
+    pub uptime_ms: i64,
+    /// Why the log is offline.
+    pub offline: Option<String>,
+    pub topics: Vec<TopicStatus>,
+    pub tables: Vec<TableStatus>,
+    pub pipelines: Vec<PipelineStatus>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct TopicStatus {
+    pub name: String,
+    pub id: String,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    pub partition: i32,
+    pub log_start: i64,
+    pub materialized: i64,
+    pub stable: i64,
+    pub durable: i64,
+    pub appended: i64,
+    pub size_bytes: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct TableStatus {
+    pub topic: String,
+    pub table: String,
+    /// `running`, `waiting` (for a schema), `diverged`, `rolled_back`, `failing`.
+    pub state: String,
+    /// What happened, and what to type.
+    pub message: Option<String>,
+    pub snapshot_id: Option<i64>,
+    pub snapshots: usize,
+    pub records: u64,
+    /// Stable offsets that are not committed yet.
+    pub lag: i64,
+    pub dead_letters: u64,
+    pub dropped: u64,
+    pub last_commit_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PipelineStatus {
+    pub name: String,
+    /// `idle`, `running`, `paused`.
+    pub state: String,
+    pub runs: u64,
+    pub last_run_ms: Option<i64>,
+    pub last_rows: Option<u64>,
+    pub message: Option<String>,
+}

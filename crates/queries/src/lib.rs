@@ -1,0 +1,18 @@
+//! SQL over hot (log) and cold (Iceberg) data.
+//!
+//! Owns: topic rows (the one decoding of a topic into table columns), sessions, the hot+cold table, the Postgres
+//! catalog; the only crate that knows DataFusion.
+//! Does not own: the Postgres wire protocol; executing commands (they are parsed here and handed up).
+//! Invariants: a statement sees one ReadView: one cut, and per table one snapshot; nothing here writes anything.
+
+pub mod engine;
+pub mod error;
+pub mod mode;
+pub mod rows;
+pub mod session;
+
+pub use engine::{Deps, Engine, Settings};
+pub use error::SqlError;
+pub use mode::IcebergMode;
+pub use rows::{DecodedRows, RejectedRecord, RowsError, SchemaSwitches, TopicRows};
+pub use session::{Answer, Command, Description, RowStream, Session, SessionSettings, Value};

@@ -1,0 +1,16 @@
+//! Subjects and schemas; payload bytes to Arrow and back.
+//!
+//! Owns: the registry (subjects, versions, ids), JSON Schema → Arrow types, decoding and encoding of JSON.
+//! Does not own: offsets, partitions, tables.
+//! Invariants: decoding is a function of (bytes, schema): the same bytes under the same schema give the same row.
+
+pub mod decode;
+pub mod encode;
+pub mod registry;
+
+pub use decode::{Decoded, Decoder, RejectCode, Rejected, SetupError};
+pub use encode::{EncodeError, encode_rows, json_schema_of};
+pub use registry::{
+    NewSchema, RegisteredSchema, Registry, RegistryError, SchemaReference, SchemaType, SubjectVersion,
+    Version,
+};

@@ -1,0 +1,249 @@
+//! The control store: small facts that change in transactions (topics, subjects, catalog, pipelines).
+//!
+//! Owns: the redb database, behind the disk seam; one table per [`Space`].
+//! Does not own: the meaning of keys and values (each owner keeps its own space).
+//! Invariants: a transaction is durable when `transact` returns `Ok`, and leaves no trace otherwise; consumer
+//! offsets never enter.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{ErrorKind, Fault};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::disk::{DiskFile, OpenMode, SharedDisk};
+
+/// One owner's keys. The spaces are listed in [`crate::layout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space(pub &'static str);
+
+/// The control store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("control store: {0}")]
+    Store(#[source] redb::Error),
+    #[error("control store: {space}/{key} does not parse")]
+    Parse { space: &'static str, key: String, source: serde_json::Error },
+    #[error("control store: cannot open {path}")]
+    Open { path: String, source: io::Error },
+}
+
+impl Fault for ControlError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(redb::Error::Corrupted(_)) | Self::Parse { .. } => ErrorKind::Corrupt,
+            Self::Store(_) | Self::Open { .. } => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for ControlError {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// The control store. Clones share it. Calls block for about as long as an fsync takes.
+#[derive(Debug, Clone)]
+pub struct Control(Arc<Database>);
+
+fn table(space: Space) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    TableDefinition::new(space.0)
+}
+
+impl Control {
+    /// Opens the store in the file `path`, making it when missing.
+    pub fn open(disk: &SharedDisk, path: &Path) -> Result<Self, ControlError> {
+        let file = disk
+            .open(path, OpenMode::Create)
+            .and_then(|file| {
+                // The name must survive before anything that is stored under it counts as durable.
+                path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))?;
+                Ok(file)
+            })
+            .map_err(|source| ControlError::Open { path: path.display().to_string(), source })?;
+        let database = Database::builder().set_cache_size(8 << 20).create_with_backend(Backend(file))?;
+        let mut spaces = database.begin_write()?;
+        spaces.set_quick_repair(true);
+        for space in crate::layout::SPACES {
+            spaces.open_table(table(*space))?;
+        }
+        spaces.commit()?;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// The bytes under a key.
+    pub fn get(&self, space: Space, key: &str) -> Result<Option<Vec<u8>>, ControlError> {
+        let tx = self.0.begin_read()?;
+        Ok(tx.open_table(table(space))?.get(key)?.map(|v| v.value().to_vec()))
+    }
+
+    /// The JSON value under a key.
+    pub fn get_json<T: DeserializeOwned>(&self, space: Space, key: &str) -> Result<Option<T>, ControlError> {
+        self.get(space, key)?.map(|bytes| parse(space, key, &bytes)).transpose()
+    }
+
+    /// All keys that begin with `prefix`, in order, with their values.
+    pub fn scan(&self, space: Space, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ControlError> {
+        let tx = self.0.begin_read()?;
+        collect(&tx.open_table(table(space))?, prefix)
+    }
+
+    /// Like [`Control::scan`], parsed as JSON.
+    pub fn scan_json<T: DeserializeOwned>(
+        &self,
+        space: Space,
+        prefix: &str,
+    ) -> Result<Vec<(String, T)>, ControlError> {
+        self.scan(space, prefix)?
+            .into_iter()
+            .map(|(key, bytes)| parse(space, &key, &bytes).map(|value| (key, value)))
+            .collect()
+    }
+
+    /// Runs `work` in the one write transaction there can be; `Ok` is durable, `Err` undoes everything.
+    pub fn transact<T, E: From<ControlError>>(
+        &self,
+        work: impl FnOnce(&mut ControlTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut inner = self.0.begin_write().map_err(ControlError::from)?;
+        inner.set_durability(Durability::Immediate).map_err(ControlError::from)?;
+        inner.set_quick_repair(true);
+        let mut tx = ControlTx(inner);
+        let value = work(&mut tx)?;
+        tx.0.commit().map_err(ControlError::from)?;
+        Ok(value)
+    }
+}
+
+/// A write transaction: reads see its own writes.
+pub struct ControlTx(redb::WriteTransaction);
+
+impl std::fmt::Debug for ControlTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ControlTx")
+    }
+}
+
+impl ControlTx {
+    pub fn get(&self, space: Space, key: &str) -> Result<Option<Vec<u8>>, ControlError> {
+        Ok(self.0.open_table(table(space))?.get(key)?.map(|v| v.value().to_vec()))
+    }
+
+    pub fn get_json<T: DeserializeOwned>(&self, space: Space, key: &str) -> Result<Option<T>, ControlError> {
+        self.get(space, key)?.map(|bytes| parse(space, key, &bytes)).transpose()
+    }
+
+    pub fn scan(&self, space: Space, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ControlError> {
+        collect(&self.0.open_table(table(space))?, prefix)
+    }
+
+    pub fn put(&mut self, space: Space, key: &str, value: &[u8]) -> Result<(), ControlError> {
+        self.0.open_table(table(space))?.insert(key, value)?;
+        Ok(())
+    }
+
+    pub fn put_json<T: Serialize>(&mut self, space: Space, key: &str, value: &T) -> Result<(), ControlError> {
+        let bytes = serde_json::to_vec(value).map_err(|source| ControlError::Parse {
+            space: space.0,
+            key: key.to_owned(),
+            source,
+        })?;
+        self.put(space, key, &bytes)
+    }
+
+    /// Returns whether the key was there.
+    pub fn delete(&mut self, space: Space, key: &str) -> Result<bool, ControlError> {
+        Ok(self.0.open_table(table(space))?.remove(key)?.is_some())
+    }
+}
+
+fn collect(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    prefix: &str,
+) -> Result<Vec<(String, Vec<u8>)>, ControlError> {
+    let mut found = Vec::new();
+    for item in table.range::<&str>(prefix..)? {
+        let (key, value) = item?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        found.push((key.value().to_owned(), value.value().to_vec()));
+    }
+    Ok(found)
+}
+
+fn parse<T: DeserializeOwned>(space: Space, key: &str, bytes: &[u8]) -> Result<T, ControlError> {
+    serde_json::from_slice(bytes).map_err(|source| ControlError::Parse {
+        space: space.0,
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// redb on one file of the disk seam.
+#[derive(Debug)]
+struct Backend(Arc<dyn DiskFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let got = self.0.read_at(offset, out)?;
+        if got < out.len() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "control store is cut short"));
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::layout;
+
+    #[test]
+    fn transactions_are_whole() {
+        let dir = crate::directory::tests::temporary();
+        let disk: SharedDisk = Arc::new(RealDisk);
+        let path = dir.path().join("control.redb");
+        {
+            let control = Control::open(&disk, &path).expect("open");
+            control
+                .transact::<_, ControlError>(|tx| {
+                    tx.put(layout::TOPICS, "a/1", b"x")?;
+                    tx.put(layout::TOPICS, "a/2", b"y")?;
+                    tx.put(layout::TOPICS, "b/1", b"z")
+                })
+                .expect("commit");
+            let refused = control.transact::<(), ControlError>(|tx| {
+                tx.put(layout::TOPICS, "a/3", b"lost")?;
+                Err(ControlError::Open { path: "refused".into(), source: io::Error::other("x") })
+            });
+            assert!(refused.is_err());
+        }
+        let control = Control::open(&disk, &path).expect("reopen");
+        let keys: Vec<_> =
+            control.scan(layout::TOPICS, "a/").expect("scan").into_iter().map(|(k, _)| k).collect();
+        assert_eq!(keys, ["a/1", "a/2"]);
+        assert_eq!(control.get(layout::SUBJECTS, "a/1").expect("get"), None);
+    }
+}

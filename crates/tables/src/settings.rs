@@ -1,0 +1,31 @@
+//! Settings of tables.
+
+/// Limits and defaults of table files. All sizes are bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Namespace of tables made from topics: the Postgres schema of the same name.
+    pub default_namespace: String,
+    /// A data file is closed at about this size.
+    pub target_file_bytes: u64,
+    /// Most rows of one row group.
+    pub row_group_rows: usize,
+    /// zstd level of Parquet pages.
+    pub zstd_level: i32,
+    /// Most partition writers open at once.
+    pub open_files_max: usize,
+    /// Most snapshots kept in the metadata's log of previous metadata files.
+    pub metadata_previous_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_namespace: "public".into(),
+            target_file_bytes: 128 << 20,
+            row_group_rows: 1 << 20,
+            zstd_level: 1,
+            open_files_max: 64,
+            metadata_previous_max: 100,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What can go wrong in the log, per operation.
+//!
+//! Owns: the errors of this crate and their kinds.
+//! Does not own: Kafka error codes (gateway/kafka maps these).
+
+use base::{ErrorKind, Fault, Offset, PartitionId};
+
+/// Opening the log.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Bytes that were synced once do not read back.
+    #[error(
+        "damaged log file {file} at byte {position}: {reason}; restore it from a copy, or move the partition's directory away to go on without it"
+    )]
+    Damaged { file: String, position: u64, reason: String },
+    /// The disk refused.
+    #[error("cannot open the log: {context}")]
+    Io {
+        context: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The control store refused.
+    #[error("cannot read the log's control state")]
+    Control(#[from] storage::ControlError),
+}
+
+/// Appending batches.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition { topic: String, partition: PartitionId },
+    /// The batch's bytes are not a valid v2 batch: CRC, counts, magic, control bit, several batches.
+    #[error("corrupt batch: {0}")]
+    CorruptBatch(String),
+    #[error("unsupported magic byte {0}: only record batches of version 2 are taken")]
+    UnsupportedMagic(i8),
+    #[error("a batch of {size} bytes is larger than max.message.bytes = {max} of topic {topic}")]
+    TooLarge { topic: String, size: usize, max: usize },
+    /// A record of the batch is not allowed here (for example without a key on a compacted topic).
+    #[error("invalid record: {0}")]
+    InvalidRecord(String),
+    #[error("timestamp {0} is outside the range that the topic takes")]
+    InvalidTimestamp(i64),
+    #[error("sequence {got} of producer {producer_id} is out of order: expected {expected}")]
+    OutOfOrderSequence { producer_id: i64, expected: i32, got: i32 },
+    /// The same producer id with a newer epoch has written.
+    #[error("producer {producer_id} epoch {got} is fenced by epoch {current}")]
+    ProducerFenced { producer_id: i64, current: i16, got: i16 },
+    /// A named writer of atomic appends was replaced by a newer one.
+    #[error("writer {writer} epoch {got} is fenced by epoch {current}")]
+    WriterFenced { writer: String, current: i64, got: i64 },
+    /// Free space is down to the reserve that the tables need to catch up.
+    #[error(
+        "disk is full: {free} bytes free, {reserve} are kept for the tables; free space or lower retention"
+    )]
+    DiskFull { free: u64, reserve: u64 },
+    /// An fsync failed or the directory is offline since one did: restart after looking at the disk.
+    #[error("the log is offline: {0}")]
+    Offline(String),
+    /// The queue of unsynced bytes is full.
+    #[error("the log is busy: {0} bytes wait for the disk")]
+    Busy(u64),
+}
+
+/// Reading batches.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition { topic: String, partition: PartitionId },
+    #[error("offset {offset} is outside [{log_start}, {end}]")]
+    OutOfRange { offset: Offset, log_start: Offset, end: Offset },
+    #[error("damaged log file {file} at byte {position}: {reason}")]
+    Damaged { file: String, position: u64, reason: String },
+    #[error("cannot read the log")]
+    Io(#[from] std::io::Error),
+}
+
+/// Creating, changing and deleting topics.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    #[error(transparent)]
+    Name(#[from] base::ids::InvalidTopicName),
+    #[error("topic {0} exists already")]
+    Exists(String),
+    #[error("there is no topic {0}")]
+    NotFound(String),
+    #[error("{0} partitions: a topic has 1 to {1}")]
+    PartitionCount(i32, i32),
+    #[error("topic {topic} has {have} partitions: their number only grows, {want} is not more")]
+    PartitionsOnlyGrow { topic: String, have: i32, want: i32 },
+    #[error("unknown topic property `{name}`{hint}")]
+    UnknownConfig { name: String, hint: String },
+    #[error("`{value}` is no value for {name}: {reason}")]
+    InvalidConfig { name: String, value: String, reason: String },
+    #[error("replication factor {0}: this log keeps one copy, ask for 1 or -1")]
+    ReplicationFactor(i16),
+    #[error("cannot store the topic")]
+    Control(#[from] storage::ControlError),
+    #[error("cannot make the topic's directories")]
+    Io(#[from] std::io::Error),
+    #[error("the log is offline: {0}")]
+    Offline(String),
+}
+
+impl Fault for OpenError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Io { .. } => ErrorKind::Unavailable,
+            Self::Control(e) => e.kind(),
+        }
+    }
+}
+
+impl Fault for AppendError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownPartition { .. } => ErrorKind::NotFound,
+            Self::CorruptBatch(_)
+            | Self::UnsupportedMagic(_)
+            | Self::TooLarge { .. }
+            | Self::InvalidRecord(_)
+            | Self::InvalidTimestamp(_) => ErrorKind::Invalid,
+            Self::OutOfOrderSequence { .. } => ErrorKind::Conflict,
+            Self::ProducerFenced { .. } | Self::WriterFenced { .. } => ErrorKind::Fenced,
+            Self::DiskFull { .. } | Self::Offline(_) | Self::Busy(_) => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl Fault for ReadError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownPartition { .. } => ErrorKind::NotFound,
+            Self::OutOfRange { .. } => ErrorKind::Invalid,
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Io(_) => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl Fault for TopicError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Name(_)
+            | Self::PartitionCount(..)
+            | Self::PartitionsOnlyGrow { .. }
+            | Self::UnknownConfig { .. }
+            | Self::InvalidConfig { .. }
+            | Self::ReplicationFactor(_) => ErrorKind::Invalid,
+            Self::Exists(_) => ErrorKind::Conflict,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Control(e) => e.kind(),
+            Self::Io(_) | Self::Offline(_) => ErrorKind::Unavailable,
+        }
+    }
+}

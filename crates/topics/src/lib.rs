@@ -1,0 +1,24 @@
+//! The log: topics, partitions, offsets, producers, atomic appends.
+//!
+//! Owns: Kafka v2 record batches kept verbatim, offsets, the five marks of a partition, producer sequences,
+//! named progress that is stored in the same record as the batches it belongs to, cuts, recovery.
+//! Does not own: what a payload means, Arrow, Iceberg, sockets, protocol structs.
+//! Invariants: `log_start ≤ materialized ≤ stable ≤ durable ≤ appended`; nothing is readable before it is durable;
+//! an atomic append is visible whole or not at all.
+
+pub mod batch;
+pub mod cluster;
+pub mod embedded;
+pub mod error;
+pub mod log;
+pub mod settings;
+pub mod topic;
+
+pub use embedded::{Partition, Topics};
+pub use error::{AppendError, OpenError, ReadError, TopicError};
+pub use log::{
+    Appended, AtomicAppend, Consumed, Cut, Marks, PendingAppend, Progress, ProgressValue, ReadBatches,
+    TopicPartition, WriterId,
+};
+pub use settings::Settings;
+pub use topic::{ConfigKey, ConfigSource, NewTopic, TopicConfig, TopicInfo};

@@ -1,0 +1,48 @@
+//! Settings of the log.
+//!
+//! Owns: every limit of this crate, with its default.
+//! Does not own: where settings come from.
+
+use std::time::Duration;
+
+/// Settings of the embedded log. All sizes are bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// A segment is closed beyond this size, unless the topic says otherwise (`segment.bytes`).
+    pub segment_bytes: u64,
+    /// One index entry per so many bytes of log.
+    pub index_interval_bytes: u64,
+    /// A write-ahead file is closed beyond this size.
+    pub wal_file_bytes: u64,
+    /// Most bytes waiting for the disk before appends answer `Busy`.
+    pub unsynced_bytes_max: u64,
+    /// Largest batch, unless the topic says otherwise (`max.message.bytes`).
+    pub message_bytes_max: usize,
+    /// Largest size of one batch once decompressed.
+    pub decompressed_bytes_max: usize,
+    /// Free space below which appends are refused, so that tables can still catch up.
+    pub reserve_bytes: u64,
+    /// Partitions of a topic that is created without saying how many.
+    pub partitions_default: i32,
+    /// Most partitions of one topic.
+    pub partitions_max: i32,
+    /// A producer id that wrote nothing for so long is forgotten.
+    pub producer_expiry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 256 << 20,
+            index_interval_bytes: 4096,
+            wal_file_bytes: 64 << 20,
+            unsynced_bytes_max: 64 << 20,
+            message_bytes_max: 1_048_588,
+            decompressed_bytes_max: 64 << 20,
+            reserve_bytes: 64 << 20,
+            partitions_default: 1,
+            partitions_max: 10_000,
+            producer_expiry: Duration::from_secs(86_400),
+        }
+    }
+}
