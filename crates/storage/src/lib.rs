@@ -10,6 +10,7 @@ pub mod directory;
 pub mod disk;
 pub mod layout;
 pub mod objects;
+#[cfg(any(test, feature = "simulated"))]
 pub mod simulated;
 pub mod wal;
 

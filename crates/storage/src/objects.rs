@@ -1,16 +1,20 @@
 //! Objects: the files of tables, on a local disk or in an object store.
 //!
-//! Owns: the `object_store` implementation over the disk seam, and the mapping between locations
-//! (`file:///…`, what table metadata names) and objects.
-//! Does not own: what the objects hold.
+//! Owns: the mapping between locations (`file:///…`, what table metadata names) and objects, and the confinement of
+//! locations to the warehouse.
+//! Does not own: what the objects hold; how a local disk keeps them ([`local`]).
 //! Invariants: an object is durable, name and contents, when its put returns; a put never shows half an object.
+
+mod local;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{ErrorKind, Fault};
 use bytes::Bytes;
-use object_store::ObjectStore;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::disk::SharedDisk;
 
@@ -38,44 +42,99 @@ impl Fault for ObjectError {
     }
 }
 
+impl ObjectError {
+    fn of(location: &str, source: object_store::Error) -> Self {
+        let location = location.to_owned();
+        match source {
+            object_store::Error::NotFound { .. } => Self::NotFound { location },
+            object_store::Error::AlreadyExists { .. } => Self::Exists { location },
+            source => Self::Store { location, source },
+        }
+    }
+}
+
+const SCHEME: &str = "file://";
+
 /// The objects below one root. Clones share it. Locations are absolute URIs, as Iceberg metadata names them.
 #[derive(Debug, Clone)]
-pub struct Objects {}
+pub struct Objects {
+    root: Arc<str>,
+    store: Arc<dyn ObjectStore>,
+}
 
 impl Objects {
     /// Objects as files below the absolute directory `root`; locations are `file://<root>/…`.
-    pub fn local(_disk: SharedDisk, _root: PathBuf) -> Self {
-        unimplemented!()
+    pub fn local(disk: SharedDisk, root: PathBuf) -> Self {
+        let uri = format!("{SCHEME}{}", root.display());
+        Self { root: uri.into(), store: Arc::new(local::LocalStore::new(disk, root)) }
     }
+
     /// Location of the root, without a slash at the end: `file:///data/warehouse`.
     pub fn root(&self) -> &str {
-        unimplemented!()
+        &self.root
     }
-    /// The store for libraries that want one; its paths are what [`Objects::path`] returns.
+
+    /// The store for libraries that want one; its paths are what [`Objects::path`] returns. It refuses paths
+    /// outside the root too.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        unimplemented!()
+        Arc::clone(&self.store)
     }
-    /// Path in [`Objects::store`] of a location. Refuses locations outside the root and `..`.
-    pub fn path(&self, _location: &str) -> Result<object_store::path::Path, ObjectError> {
-        unimplemented!()
+
+    /// Path in [`Objects::store`] of a location: the absolute path without its first slash. Refuses locations
+    /// outside the root, `.` and `..`.
+    pub fn path(&self, location: &str) -> Result<Path, ObjectError> {
+        let outside = || ObjectError::Outside { location: location.to_owned(), root: self.root.to_string() };
+        let below = location.strip_prefix(&*self.root).ok_or_else(outside)?;
+        if !below.is_empty() && !below.starts_with('/') {
+            return Err(outside());
+        }
+        let absolute = location.strip_prefix(SCHEME).ok_or_else(outside)?;
+        Path::parse(absolute).map_err(|_| outside())
     }
+
     /// Writes a new object; durable on return; `Exists` when it is there already.
-    pub async fn put_new(&self, _location: &str, _bytes: Bytes) -> Result<(), ObjectError> {
-        unimplemented!()
+    pub async fn put_new(&self, location: &str, bytes: Bytes) -> Result<(), ObjectError> {
+        let path = self.path(location)?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.store.put_opts(&path, bytes.into(), options).await.map_err(|e| ObjectError::of(location, e))?;
+        Ok(())
     }
-    pub async fn get(&self, _location: &str) -> Result<Bytes, ObjectError> {
-        unimplemented!()
+
+    /// The bytes of an object.
+    pub async fn get(&self, location: &str) -> Result<Bytes, ObjectError> {
+        let path = self.path(location)?;
+        let found = self.store.get(&path).await.map_err(|e| ObjectError::of(location, e))?;
+        found.bytes().await.map_err(|e| ObjectError::of(location, e))
     }
+
     /// Size in bytes, or none when there is no such object.
-    pub async fn size(&self, _location: &str) -> Result<Option<u64>, ObjectError> {
-        unimplemented!()
+    pub async fn size(&self, location: &str) -> Result<Option<u64>, ObjectError> {
+        let path = self.path(location)?;
+        match self.store.head(&path).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(ObjectError::of(location, e)),
+        }
     }
-    /// Missing objects are fine.
-    pub async fn delete(&self, _location: &str) -> Result<(), ObjectError> {
-        unimplemented!()
+
+    /// Removes an object; a missing one is fine.
+    pub async fn delete(&self, location: &str) -> Result<(), ObjectError> {
+        let path = self.path(location)?;
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(ObjectError::of(location, e)),
+        }
     }
-    /// Locations and sizes below `prefix` (a location).
-    pub async fn list(&self, _prefix: &str) -> Result<Vec<(String, u64)>, ObjectError> {
-        unimplemented!()
+
+    /// Locations and sizes of the objects below `prefix` (a location), in no order.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, ObjectError> {
+        let path = self.path(prefix)?;
+        let found: Vec<_> =
+            self.store.list(Some(&path)).try_collect().await.map_err(|e| ObjectError::of(prefix, e))?;
+        Ok(found.into_iter().map(|meta| (format!("{SCHEME}/{}", meta.location), meta.size)).collect())
     }
 }
+
+#[cfg(test)]
+#[path = "objects/tests.rs"]
+mod tests;

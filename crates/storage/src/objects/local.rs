@@ -1,0 +1,311 @@
+//! An object store on a local disk that means it: a finished put survives a power cut.
+//!
+//! Owns: `object_store::ObjectStore` over the disk seam, confined to one root. (The library's own local store syncs
+//! neither files nor directories.)
+//! Does not own: locations.
+//! Invariants: an object appears by rename after its bytes are synced, and its directory is synced before the put
+//! returns; temporary names begin with `.tmp-` and are never listed.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    Attributes, CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result, UploadPart,
+};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::disk::{DiskFile, OpenMode, SharedDisk, read_exact_at};
+
+const STORE: &str = "local";
+const TEMPORARY: &str = ".tmp-";
+
+/// Files below one directory as objects. A path is the file's absolute path without its first slash.
+#[derive(Debug, Clone)]
+pub(super) struct LocalStore {
+    disk: SharedDisk,
+    root: PathBuf,
+}
+
+impl LocalStore {
+    pub(super) fn new(disk: SharedDisk, root: PathBuf) -> Self {
+        Self { disk, root }
+    }
+
+    fn file_path(&self, location: &Path) -> Result<PathBuf> {
+        let path = FilePath::new("/").join(location.as_ref());
+        if path.starts_with(&self.root) && location.parts().all(|p| p.as_ref() != "..") {
+            return Ok(path);
+        }
+        let reason = format!("outside of {}", self.root.display());
+        Err(Error::PermissionDenied { path: location.to_string(), source: reason.into() })
+    }
+
+    /// Runs blocking work off the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&SharedDisk) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let disk = Arc::clone(&self.disk);
+        tokio::task::spawn_blocking(move || work(&disk))
+            .await
+            .map_err(|source| Error::Generic { store: STORE, source: source.into() })?
+    }
+}
+
+impl fmt::Display for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "local({})", self.root.display())
+    }
+}
+
+fn failed(path: &FilePath, error: io::Error) -> Error {
+    let path = path.display().to_string();
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { path, source: error.into() },
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: error.into() },
+        _ => Error::Generic { store: STORE, source: format!("{path}: {error}").into() },
+    }
+}
+
+fn meta_of(location: Path, size: u64) -> ObjectMeta {
+    // Objects never change once they are there, so a fixed time and the name identify the contents.
+    ObjectMeta { location, last_modified: chrono::DateTime::UNIX_EPOCH, size, e_tag: None, version: None }
+}
+
+/// Makes `bytes` the durable contents of `path`.
+fn publish(disk: &SharedDisk, path: &FilePath, payload: &PutPayload, mode: &PutMode) -> io::Result<()> {
+    let dir = path.parent().ok_or_else(|| io::Error::other("an object needs a directory"))?;
+    if matches!(mode, PutMode::Create) && disk.exists(path) {
+        return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+    }
+    disk.create_dir_all(dir)?;
+    let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
+    let file = disk.open(&temporary, OpenMode::CreateNew)?;
+    let slices: Vec<_> = payload.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
+    file.write_vectored_at(0, &slices)?;
+    file.sync_data()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(dir)
+}
+
+fn walk(disk: &SharedDisk, dir: &FilePath, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
+    let entries = match disk.read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            walk(disk, &path, found)?;
+        } else if !entry.name.starts_with(TEMPORARY)
+            && let Ok(location) = Path::parse(path.to_string_lossy())
+        {
+            found.push(meta_of(location, entry.len));
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl ObjectStore for LocalStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        if matches!(opts.mode, PutMode::Update(_)) {
+            return Err(Error::NotImplemented {
+                operation: "conditional update".into(),
+                implementer: self.to_string(),
+            });
+        }
+        let path = self.file_path(location)?;
+        self.blocking(move |disk| publish(disk, &path, &payload, &opts.mode).map_err(|e| failed(&path, e)))
+            .await?;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        _opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let path = self.file_path(location)?;
+        let dir = path.parent().map(FilePath::to_owned).unwrap_or_default();
+        let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
+        let name = temporary.clone();
+        let file = self
+            .blocking(move |disk| {
+                disk.create_dir_all(&dir)
+                    .and_then(|()| disk.open(&name, OpenMode::CreateNew))
+                    .map_err(|e| failed(&name, e))
+            })
+            .await?;
+        Ok(Box::new(Upload { store: self.clone(), file, temporary, path, end: Mutex::new(0) }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let path = self.file_path(location)?;
+        let name = location.clone();
+        self.blocking(move |disk| {
+            let file = disk.open(&path, OpenMode::Read).map_err(|e| failed(&path, e))?;
+            let size = file.len().map_err(|e| failed(&path, e))?;
+            let meta = meta_of(name, size);
+            options.check_preconditions(&meta)?;
+            let range = match &options.range {
+                Some(range) => range.as_range(size).map_err(|e| Error::Generic {
+                    store: STORE,
+                    source: format!("{}: {e}", path.display()).into(),
+                })?,
+                None => 0..size,
+            };
+            let bytes = if options.head { Bytes::new() } else { read_range(&*file, &range, &path)? };
+            let payload = GetResultPayload::Stream(stream::once(async move { Ok(bytes) }).boxed());
+            Ok(GetResult { payload, meta, range, attributes: Attributes::default() })
+        })
+        .await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let path = self.file_path(location)?;
+        let ranges = ranges.to_vec();
+        self.blocking(move |disk| {
+            let file = disk.open(&path, OpenMode::Read).map_err(|e| failed(&path, e))?;
+            ranges.iter().map(|range| read_range(&*file, range, &path)).collect()
+        })
+        .await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        locations
+            .then(move |location| {
+                let store = store.clone();
+                async move {
+                    let location = location?;
+                    let path = store.file_path(&location)?;
+                    store.blocking(move |disk| disk.remove_file(&path).map_err(|e| failed(&path, e))).await?;
+                    Ok(location)
+                }
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let store = self.clone();
+        let dir = prefix.map_or_else(|| Ok(self.root.clone()), |p| self.file_path(p));
+        async move {
+            let dir = dir?;
+            let found = store
+                .blocking(move |disk| {
+                    let mut found = Vec::new();
+                    walk(disk, &dir, &mut found).map_err(|e| failed(&dir, e))?;
+                    Ok(found)
+                })
+                .await?;
+            Ok::<_, Error>(stream::iter(found.into_iter().map(Ok)))
+        }
+        .into_stream()
+        .map(|outcome| match outcome {
+            Ok(found) => found.boxed(),
+            Err(e) => stream::once(async move { Err(e) }).boxed(),
+        })
+        .flatten()
+        .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let dir = prefix.map_or_else(|| Ok(self.root.clone()), |p| self.file_path(p))?;
+        self.blocking(move |disk| {
+            let mut result = ListResult { common_prefixes: Vec::new(), objects: Vec::new() };
+            let entries = match disk.read_dir(&dir) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(result),
+                other => other.map_err(|e| failed(&dir, e))?,
+            };
+            for entry in entries.into_iter().filter(|e| !e.name.starts_with(TEMPORARY)) {
+                let Ok(location) = Path::parse(dir.join(&entry.name).to_string_lossy()) else { continue };
+                if entry.is_dir {
+                    result.common_prefixes.push(location);
+                } else {
+                    result.objects.push(meta_of(location, entry.len));
+                }
+            }
+            Ok(result)
+        })
+        .await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let bytes = self.get(from).await?.bytes().await?;
+        let mode = match options.mode {
+            CopyMode::Create => PutMode::Create,
+            CopyMode::Overwrite => PutMode::Overwrite,
+        };
+        self.put_opts(to, bytes.into(), PutOptions { mode, ..PutOptions::default() }).await?;
+        Ok(())
+    }
+}
+
+fn read_range(file: &dyn DiskFile, range: &Range<u64>, path: &FilePath) -> Result<Bytes> {
+    let len = usize::try_from(range.end.saturating_sub(range.start))
+        .map_err(|e| failed(path, io::Error::other(e)))?;
+    read_exact_at(file, range.start, len).map(Bytes::from).map_err(|e| failed(path, e))
+}
+
+/// An object that arrives in parts; it exists once `complete` returned.
+#[derive(Debug)]
+struct Upload {
+    store: LocalStore,
+    file: Arc<dyn DiskFile>,
+    temporary: PathBuf,
+    path: PathBuf,
+    end: Mutex<u64>,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let offset = {
+            let mut end = self.end.lock();
+            let offset = *end;
+            *end += data.content_length() as u64;
+            offset
+        };
+        let (store, file, path) = (self.store.clone(), Arc::clone(&self.file), self.path.clone());
+        async move {
+            store
+                .blocking(move |_| {
+                    let slices: Vec<_> = data.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
+                    file.write_vectored_at(offset, &slices).map_err(|e| failed(&path, e))
+                })
+                .await
+        }
+        .boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let (file, temporary, path) = (Arc::clone(&self.file), self.temporary.clone(), self.path.clone());
+        self.store
+            .blocking(move |disk| {
+                let dir = path.parent().unwrap_or(FilePath::new("/"));
+                file.sync_data()
+                    .and_then(|()| disk.rename(&temporary, &path))
+                    .and_then(|()| disk.sync_dir(dir))
+                    .map_err(|e| failed(&path, e))
+            })
+            .await?;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        let temporary = self.temporary.clone();
+        self.store.blocking(move |disk| disk.remove_file(&temporary).map_err(|e| failed(&temporary, e))).await
+    }
+}

@@ -1,0 +1,79 @@
+//! Objects on a real and on a simulated disk.
+
+use std::path::Path as FilePath;
+
+use super::*;
+use crate::directory::tests::temporary;
+use crate::disk::RealDisk;
+use crate::simulated::SimulatedDisk;
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(work)
+}
+
+#[test]
+fn puts_gets_lists_and_deletes() {
+    let dir = temporary();
+    let objects = Objects::local(Arc::new(RealDisk), dir.path().join("warehouse"));
+    let a = format!("{}/public/t/data/a.parquet", objects.root());
+    block_on(async {
+        assert_eq!(objects.size(&a).await.expect("size"), None);
+        objects.put_new(&a, Bytes::from_static(b"hello")).await.expect("put");
+        assert!(matches!(objects.put_new(&a, Bytes::new()).await, Err(ObjectError::Exists { .. })));
+        assert_eq!(objects.get(&a).await.expect("get"), Bytes::from_static(b"hello"));
+        let range = objects.store().get_range(&objects.path(&a).expect("path"), 1..3).await.expect("range");
+        assert_eq!(range, Bytes::from_static(b"el"));
+        assert_eq!(
+            objects.list(&format!("{}/public", objects.root())).await.expect("list"),
+            [(a.clone(), 5)]
+        );
+        objects.delete(&a).await.expect("delete");
+        objects.delete(&a).await.expect("again");
+        assert!(matches!(objects.get(&a).await, Err(ObjectError::NotFound { .. })));
+    });
+}
+
+#[test]
+fn locations_outside_the_root_are_refused() {
+    let objects = Objects::local(Arc::new(RealDisk), "/data/warehouse".into());
+    for bad in [
+        "file:///etc/passwd",
+        "file:///data/warehouse/../secret",
+        "file:///data/warehouse2/x",
+        "s3://data/warehouse/x",
+        "/data/warehouse/x",
+        "file:///data/warehouse/a/./b",
+    ] {
+        assert!(matches!(objects.path(bad), Err(ObjectError::Outside { .. })), "{bad}");
+    }
+    assert!(objects.path("file:///data/warehouse/a/b=1/c.parquet").is_ok());
+}
+
+#[test]
+fn a_put_that_returned_survives_every_power_cut() {
+    for seed in 0..200 {
+        let disk = SimulatedDisk::new();
+        let root = FilePath::new("/data/warehouse");
+        let objects = Objects::local(Arc::new(disk.clone()), root.to_owned());
+        disk.cut_power_after(seed % 23);
+        let mut kept = Vec::new();
+        block_on(async {
+            for n in 0..6 {
+                let location = format!("{}/t{}/{n}", objects.root(), n % 2);
+                if objects.put_new(&location, Bytes::from(vec![n; 3000])).await.is_ok() {
+                    kept.push((location, n));
+                }
+            }
+        });
+        let after = Objects::local(Arc::new(disk.after_power_cut(seed)), root.to_owned());
+        block_on(async {
+            for (location, n) in &kept {
+                assert_eq!(
+                    after.get(location).await.expect("kept"),
+                    Bytes::from(vec![*n; 3000]),
+                    "seed {seed}"
+                );
+            }
+        });
+    }
+}
