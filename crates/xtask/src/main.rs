@@ -1,1 +1,38 @@
-fn main() {}
+//! Development tasks: `cargo xtask test`, `cargo xtask tidy`.
+//!
+//! Owns: what "the tests" are, in which order, and the set-up they need.
+//! Does not own: the tests themselves.
+
+mod setup;
+mod tests;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  test [--long]   tidy, build, all tests, with real outside clients; --long adds the campaigns
+  tidy            the architecture as a test: layers, owners, budgets, documents
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => tests::run(false),
+        ["test", "--long"] => tests::run(true),
+        ["tidy"] => tidy::run(),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

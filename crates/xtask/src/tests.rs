@@ -1,0 +1,43 @@
+//! The test command.
+//!
+//! Owns: the order of the steps. Does not own: what a test checks.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{setup, tidy};
+
+/// Runs everything; `long` adds the campaigns that take more than minutes.
+pub(crate) fn run(long: bool) -> Result<()> {
+    let begun = Instant::now();
+    step("tidy", tidy::run)?;
+    let clients = step("outside clients", setup::outside_clients)?;
+    step("build", || cargo(&["build", "--workspace", "--all-targets"], &clients, long))?;
+    step("test", || cargo(&["test", "--workspace", "--no-fail-fast"], &clients, long))?;
+    eprintln!("all tests passed in {:.1} min", begun.elapsed().as_secs_f64() / 60.0);
+    Ok(())
+}
+
+fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    eprintln!("== {name}");
+    let begun = Instant::now();
+    let value = work().with_context(|| format!("{name} failed"))?;
+    eprintln!("== {name}: {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(value)
+}
+
+fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<()> {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(args).env("FRAZIL_PYTHON", &clients.python).env("FRAZIL_KCAT", &clients.kcat);
+    command.env("FRAZIL_PSQL", &clients.psql).env("FRAZIL_DUCKDB_EXTENSIONS", &clients.duckdb_extensions);
+    if long {
+        command.env("FRAZIL_LONG", "1");
+    }
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("cargo {} ended with {status}", args.join(" "));
+    }
+    Ok(())
+}
