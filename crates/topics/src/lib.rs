@@ -21,4 +21,4 @@ pub use log::{
     TopicPartition, WriterId,
 };
 pub use settings::Settings;
-pub use topic::{ConfigKey, ConfigSource, NewTopic, TopicConfig, TopicInfo};
+pub use topic::{ConfigForm, ConfigKey, ConfigSource, NewTopic, TopicConfig, TopicInfo};

@@ -1,0 +1,168 @@
+//! Builds one v2 batch from records.
+//!
+//! Owns: the encoding of records and header.
+//! Does not own: how many records make a good batch (the caller watches [`BatchBuilder::plain_bytes`]).
+
+use bytes::Bytes;
+
+use super::{BatchError, Compression, HEADER_BYTES};
+
+/// Builds one batch; offsets begin at 0 and are assigned by the append.
+#[derive(Debug, Clone)]
+pub struct BatchBuilder {
+    compression: Compression,
+    producer: (i64, i16, i32),
+    /// Room for the header, then the records.
+    bytes: Vec<u8>,
+    count: i32,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+}
+
+impl Default for BatchBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BatchBuilder {
+    /// An empty, uncompressed batch of no producer.
+    pub fn new() -> Self {
+        Self {
+            compression: Compression::None,
+            producer: (-1, -1, -1),
+            bytes: vec![0; HEADER_BYTES],
+            count: 0,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: i64::MIN,
+        }
+    }
+
+    /// Compresses the records.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Makes it a batch of an idempotent producer.
+    pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {
+        self.producer = (id, epoch, base_sequence);
+        self
+    }
+
+    /// Adds a record.
+    pub fn push(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) {
+        if self.count == 0 {
+            self.base_timestamp_ms = timestamp_ms;
+        }
+        self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
+        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp_ms);
+        let mut size = 1
+            + varint_size(timestamp_delta)
+            + varint_size(i64::from(self.count))
+            + nullable_size(key)
+            + nullable_size(value)
+            + varint_size(headers.len() as i64);
+        for (key, value) in headers {
+            size += nullable_size(Some(key)) + nullable_size(*value);
+        }
+        self.bytes.reserve(size + 5);
+        self.varint(size as i64);
+        self.bytes.push(0);
+        self.varint(timestamp_delta);
+        self.varint(i64::from(self.count));
+        self.nullable(key);
+        self.nullable(value);
+        self.varint(headers.len() as i64);
+        for (key, value) in headers {
+            self.nullable(Some(key));
+            self.nullable(*value);
+        }
+        self.count += 1;
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+    /// Size so far, before compression, header included.
+    pub fn plain_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The batch. Fails when it is empty, or larger than a batch can say (2 GiB).
+    pub fn build(mut self) -> Result<Bytes, BatchError> {
+        if self.count == 0 {
+            return Err(BatchError::corrupt("a batch needs a record"));
+        }
+        if self.compression != Compression::None {
+            let packed = self
+                .compression
+                .compress(&self.bytes[HEADER_BYTES..])
+                .map_err(|e| BatchError::corrupt(format!("cannot compress: {e}")))?;
+            self.bytes.truncate(HEADER_BYTES);
+            self.bytes.extend_from_slice(&packed);
+        }
+        let length = i32::try_from(self.bytes.len() - super::LENGTH_PREFIX_BYTES)
+            .map_err(|_| BatchError::TooLarge(i32::MAX as usize))?;
+        let (producer_id, producer_epoch, base_sequence) = self.producer;
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(&0i64.to_be_bytes());
+        header.extend_from_slice(&length.to_be_bytes());
+        header.extend_from_slice(&(-1i32).to_be_bytes());
+        header.push(2);
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&self.compression.bits().to_be_bytes());
+        header.extend_from_slice(&(self.count - 1).to_be_bytes());
+        header.extend_from_slice(&self.base_timestamp_ms.to_be_bytes());
+        header.extend_from_slice(&self.max_timestamp_ms.to_be_bytes());
+        header.extend_from_slice(&producer_id.to_be_bytes());
+        header.extend_from_slice(&producer_epoch.to_be_bytes());
+        header.extend_from_slice(&base_sequence.to_be_bytes());
+        header.extend_from_slice(&self.count.to_be_bytes());
+        self.bytes[..HEADER_BYTES].copy_from_slice(&header);
+        let crc = crc32c::crc32c(&self.bytes[super::CRC_COVERS_FROM..]);
+        self.bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        Ok(self.bytes.into())
+    }
+
+    fn varint(&mut self, value: i64) {
+        let mut left = zigzag(value);
+        while left >= 0x80 {
+            self.bytes.push((left as u8) | 0x80);
+            left >>= 7;
+        }
+        self.bytes.push(left as u8);
+    }
+
+    fn nullable(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            None => self.varint(-1),
+            Some(bytes) => {
+                self.varint(bytes.len() as i64);
+                self.bytes.extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn varint_size(value: i64) -> usize {
+    (64 - (zigzag(value) | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn nullable_size(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(1, |b| varint_size(b.len() as i64) + b.len())
+}

@@ -1,0 +1,191 @@
+//! The list of topic properties.
+//!
+//! Owns: names, defaults and forms; the names are Kafka's (TopicConfig.java) and Redpanda's (`redpanda.iceberg.*`).
+//! Does not own: what they do.
+
+use super::{ConfigForm, ConfigKey};
+
+const fn key(
+    name: &'static str,
+    default: Option<&'static str>,
+    form: ConfigForm,
+    doc: &'static str,
+) -> ConfigKey {
+    ConfigKey { name, default, doc, form }
+}
+
+pub(super) const ALL: &[ConfigKey] = &[
+    key(
+        "cleanup.policy",
+        Some("delete"),
+        ConfigForm::Words(&["delete", "compact"]),
+        "What becomes of old segments: delete, compact, or both.",
+    ),
+    key("compression.gzip.level", Some("-1"), ConfigForm::Int(-1, 9), "Level when compression.type=gzip."),
+    key("compression.lz4.level", Some("9"), ConfigForm::Int(1, 17), "Level when compression.type=lz4."),
+    key(
+        "compression.type",
+        Some("producer"),
+        ConfigForm::Word(&["producer", "uncompressed", "none", "gzip", "snappy", "lz4", "zstd"]),
+        "How batches are kept; producer keeps what was sent.",
+    ),
+    key(
+        "compression.zstd.level",
+        Some("3"),
+        ConfigForm::Int(-131_072, 22),
+        "Level when compression.type=zstd.",
+    ),
+    key(
+        "delete.retention.ms",
+        Some("86400000"),
+        ConfigForm::Long(0, i64::MAX),
+        "How long tombstones of compacted topics stay, ms.",
+    ),
+    key(
+        "file.delete.delay.ms",
+        Some("60000"),
+        ConfigForm::Long(0, i64::MAX),
+        "How long a removed segment's file stays, ms.",
+    ),
+    key(
+        "flush.messages",
+        Some("9223372036854775807"),
+        ConfigForm::Long(1, i64::MAX),
+        "Kept for tools: every acknowledged batch is synced.",
+    ),
+    key(
+        "flush.ms",
+        Some("9223372036854775807"),
+        ConfigForm::Long(0, i64::MAX),
+        "Kept for tools: every acknowledged batch is synced.",
+    ),
+    key(
+        "follower.replication.throttled.replicas",
+        Some(""),
+        ConfigForm::Text,
+        "Kept for tools: this log keeps one copy.",
+    ),
+    key(
+        "index.interval.bytes",
+        Some("4096"),
+        ConfigForm::Int(0, i32::MAX as i64),
+        "One index entry per so many bytes of log.",
+    ),
+    key(
+        "leader.replication.throttled.replicas",
+        Some(""),
+        ConfigForm::Text,
+        "Kept for tools: this log keeps one copy.",
+    ),
+    key(
+        "max.compaction.lag.ms",
+        Some("9223372036854775807"),
+        ConfigForm::Long(1, i64::MAX),
+        "Longest time a record stays uncompacted, ms.",
+    ),
+    key(
+        "max.message.bytes",
+        Some("1048588"),
+        ConfigForm::Int(0, i32::MAX as i64),
+        "Largest batch that is taken, bytes.",
+    ),
+    key(
+        "message.timestamp.after.max.ms",
+        Some("3600000"),
+        ConfigForm::Long(0, i64::MAX),
+        "How far ahead of the broker's clock a client's time may be, ms.",
+    ),
+    key(
+        "message.timestamp.before.max.ms",
+        Some("9223372036854775807"),
+        ConfigForm::Long(0, i64::MAX),
+        "How far behind the broker's clock a client's time may be, ms.",
+    ),
+    key(
+        "message.timestamp.type",
+        Some("CreateTime"),
+        ConfigForm::Word(&["CreateTime", "LogAppendTime"]),
+        "Whose time a record bears.",
+    ),
+    key(
+        "min.cleanable.dirty.ratio",
+        Some("0.5"),
+        ConfigForm::Ratio,
+        "Share of uncompacted bytes from which compaction is worth it.",
+    ),
+    key(
+        "min.compaction.lag.ms",
+        Some("0"),
+        ConfigForm::Long(0, i64::MAX),
+        "Shortest time a record stays uncompacted, ms.",
+    ),
+    key(
+        "min.insync.replicas",
+        Some("1"),
+        ConfigForm::Int(1, i32::MAX as i64),
+        "Kept for tools: this log keeps one copy.",
+    ),
+    key("preallocate", Some("false"), ConfigForm::Boolean, "Whether a segment's file is made at full size."),
+    key(
+        "redpanda.iceberg.delete",
+        Some("true"),
+        ConfigForm::Boolean,
+        "Whether the table goes with the topic.",
+    ),
+    key(
+        "redpanda.iceberg.invalid.record.action",
+        Some("dlq_table"),
+        ConfigForm::Word(&["dlq_table", "drop"]),
+        "What becomes of records that do not fit the table.",
+    ),
+    key(
+        "redpanda.iceberg.mode",
+        Some("disabled"),
+        ConfigForm::IcebergMode,
+        "How the topic is an Iceberg table.",
+    ),
+    key("redpanda.iceberg.partition.spec", None, ConfigForm::PartitionSpec, "How the table is partitioned."),
+    key(
+        "redpanda.iceberg.target.lag.ms",
+        None,
+        ConfigForm::Long(0, i64::MAX),
+        "How far the table may be behind the topic, ms.",
+    ),
+    key(
+        "retention.bytes",
+        Some("-1"),
+        ConfigForm::Long(-1, i64::MAX),
+        "Largest size of a partition before old segments go, bytes; -1: any.",
+    ),
+    key(
+        "retention.ms",
+        Some("604800000"),
+        ConfigForm::Long(-1, i64::MAX),
+        "Age at which segments go, ms; -1: never.",
+    ),
+    key(
+        "segment.bytes",
+        Some("268435456"),
+        ConfigForm::Int(1_024, i32::MAX as i64),
+        "Size at which a segment is closed, bytes.",
+    ),
+    key(
+        "segment.index.bytes",
+        Some("10485760"),
+        ConfigForm::Int(4, i32::MAX as i64),
+        "Largest size of an index, bytes.",
+    ),
+    key("segment.jitter.ms", Some("0"), ConfigForm::Long(0, i64::MAX), "Random part of segment.ms, ms."),
+    key(
+        "segment.ms",
+        Some("604800000"),
+        ConfigForm::Long(1, i64::MAX),
+        "Age at which a segment is closed, ms.",
+    ),
+    key(
+        "unclean.leader.election.enable",
+        Some("false"),
+        ConfigForm::Boolean,
+        "Kept for tools: this log keeps one copy.",
+    ),
+];
