@@ -1,0 +1,251 @@
+//! Errors of the HTTP doors: every error of the crates below, mapped in this one file.
+//!
+//! Owns: status codes, Confluent's `error_code`s, Iceberg's exception names, the admin door's kinds.
+//! Does not own: the wording, which comes from the errors themselves.
+//! Invariants: the maps are exhaustive, so that a new error below does not compile until it is mapped here.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base::{ErrorKind, Fault};
+use pipelines::CommandError;
+use schemas::RegistryError;
+use serde_json::json;
+use tables::CatalogError;
+
+use super::Door;
+
+/// Content type of registry answers.
+pub(super) const REGISTRY_JSON: &str = "application/vnd.schemaregistry.v1+json";
+/// Content type of all other answers.
+pub(super) const JSON: &str = "application/json";
+
+/// A response with a JSON body.
+pub(super) fn json_response(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response()
+}
+
+/// A refusal that is the same for all doors (Host, size, time), in the door's own shape.
+pub(super) fn refuse(door: Door, status: StatusCode, message: &str) -> Response {
+    match door {
+        Door::Registry => RegistryFault::new(status, i32::from(status.as_u16()), message).into_response(),
+        Door::Catalog => {
+            let exception =
+                if status == StatusCode::FORBIDDEN { "ForbiddenException" } else { "BadRequestException" };
+            RestFault::new(status, exception, message).into_response()
+        }
+        Door::Admin => AdminFault::new(status, "invalid", message).into_response(),
+    }
+}
+
+fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict | ErrorKind::Fenced => StatusCode::CONFLICT,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// An error of the registry door: `{"error_code":40401,"message":"…"}`.
+#[derive(Debug)]
+pub(super) struct RegistryFault {
+    status: StatusCode,
+    code: i32,
+    message: String,
+}
+
+impl RegistryFault {
+    pub(super) fn new(status: StatusCode, code: i32, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(super) fn not_found(code: i32, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// Confluent's 422xx family.
+    pub(super) fn invalid(code: i32, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    fn of_kind(kind: ErrorKind, message: String) -> Self {
+        let status = status_of(kind);
+        // 50001 is Confluent's "error in the backend data store".
+        let code = if status.is_server_error() { 50001 } else { i32::from(status.as_u16()) };
+        Self::new(status, code, message)
+    }
+}
+
+impl IntoResponse for RegistryFault {
+    fn into_response(self) -> Response {
+        let body = json!({"error_code": self.code, "message": self.message}).to_string();
+        json_response(self.status, REGISTRY_JSON, body)
+    }
+}
+
+impl From<RegistryError> for RegistryFault {
+    fn from(error: RegistryError) -> Self {
+        let message = base::fault::chain(&error);
+        match error {
+            RegistryError::SubjectNotFound(_) => Self::not_found(40401, message),
+            RegistryError::VersionNotFound { .. } => Self::not_found(40402, message),
+            RegistryError::SchemaNotFound(_) => Self::not_found(40403, message),
+            RegistryError::SoftDeleted { .. } => Self::not_found(40404, message),
+            RegistryError::NotSoftDeleted { .. } => Self::not_found(40405, message),
+            RegistryError::InvalidSchema { .. } | RegistryError::UnsupportedType(_) => {
+                Self::invalid(42201, message)
+            }
+            RegistryError::Control(e) => Self::of_kind(e.kind(), message),
+        }
+    }
+}
+
+impl From<CommandError> for RegistryFault {
+    fn from(error: CommandError) -> Self {
+        let (kind, message) = (error.kind(), base::fault::chain(&error));
+        match error {
+            CommandError::Registry(inner) => inner.into(),
+            CommandError::Topic(_)
+            | CommandError::Append(_)
+            | CommandError::Catalog(_)
+            | CommandError::Commit(_)
+            | CommandError::Spec(_)
+            | CommandError::Invalid(_)
+            | CommandError::NotFound(_)
+            | CommandError::Control(_) => match kind {
+                // The schema is fine for the registry but not for a table that follows the subject.
+                ErrorKind::Invalid => Self::invalid(42201, message),
+                _ => Self::of_kind(kind, message),
+            },
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for RegistryFault {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, 50001, format!("the request failed: {error}"))
+    }
+}
+
+/// An error of the Iceberg REST door: `{"error":{"message":"…","type":"NoSuchTableException","code":404}}`.
+#[derive(Debug)]
+pub(super) struct RestFault {
+    status: StatusCode,
+    exception: &'static str,
+    message: String,
+}
+
+impl RestFault {
+    pub(super) fn new(status: StatusCode, exception: &'static str, message: impl Into<String>) -> Self {
+        Self { status, exception, message: message.into() }
+    }
+
+    /// A request that writes. Not a 5xx: clients would repeat it.
+    pub(super) fn read_only(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "UnsupportedOperationException",
+            format!(
+                "{what}: this catalog is read-only for outside engines; tables are written from their topics"
+            ),
+        )
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl IntoResponse for RestFault {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {
+            "message": self.message, "type": self.exception, "code": self.status.as_u16(),
+        }});
+        json_response(self.status, JSON, body.to_string())
+    }
+}
+
+impl From<CatalogError> for RestFault {
+    fn from(error: CatalogError) -> Self {
+        let message = base::fault::chain(&error);
+        let exception = match &error {
+            CatalogError::NoSuchNamespace(_) => "NoSuchNamespaceException",
+            CatalogError::NoSuchTable(_) => "NoSuchTableException",
+            CatalogError::TableExists(_) | CatalogError::NamespaceExists(_) => "AlreadyExistsException",
+            CatalogError::Invalid(_) => "BadRequestException",
+            CatalogError::Objects(_) | CatalogError::Control(_) | CatalogError::Format(_) => {
+                match error.kind() {
+                    ErrorKind::Unavailable => "ServiceUnavailableException",
+                    ErrorKind::Invalid
+                    | ErrorKind::NotFound
+                    | ErrorKind::Conflict
+                    | ErrorKind::Fenced
+                    | ErrorKind::Corrupt
+                    | ErrorKind::Internal => "InternalServerError",
+                }
+            }
+        };
+        let status = match (exception, error.kind()) {
+            // A missing file is not a missing table: clients must not take it for one.
+            ("InternalServerError", _) => StatusCode::INTERNAL_SERVER_ERROR,
+            (_, kind) => status_of(kind),
+        };
+        Self::new(status, exception, message)
+    }
+}
+
+impl From<tokio::task::JoinError> for RestFault {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalServerError",
+            format!("the request failed: {error}"),
+        )
+    }
+}
+
+/// An error of the admin door: `{"error":{"kind":"not_found","message":"…"}}`.
+#[derive(Debug)]
+pub(super) struct AdminFault {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+}
+
+impl AdminFault {
+    pub(super) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into() }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+}
+
+impl IntoResponse for AdminFault {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"kind": self.kind, "message": self.message}}).to_string();
+        json_response(self.status, JSON, body)
+    }
+}
+
+impl From<CommandError> for AdminFault {
+    fn from(error: CommandError) -> Self {
+        let kind = error.kind();
+        let word = match kind {
+            ErrorKind::Invalid => "invalid",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Conflict => "conflict",
+            ErrorKind::Fenced => "fenced",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::Internal => "internal",
+        };
+        Self::new(status_of(kind), word, base::fault::chain(&error))
+    }
+}
