@@ -2,12 +2,29 @@
 //!
 //! Owns: the type mapping and the decoder of each format. (JSON now; Avro and Protobuf are refused by name.)
 //! Does not own: which schema a record has.
-//! Invariants: no panic and bounded memory on any bytes; one bad value rejects its row, never its neighbours.
+//! Invariants: no panic and bounded memory on any bytes; one bad value rejects its row, never its neighbours; what
+//! is decoded depends on the value and the schema alone, never on the values around it.
+
+use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::registry::RegisteredSchema;
+use crate::registry::{RegisteredSchema, SchemaType};
+
+mod column;
+mod json;
+mod number;
+mod plan;
+mod restrictions;
+
+use plan::Plan;
+
+/// Longest value that is decoded, in bytes.
+pub const VALUE_BYTES_MAX: usize = 32 << 20;
+/// Deepest nesting of a value.
+pub const VALUE_DEPTH_MAX: usize = 64;
 
 /// A schema that cannot become columns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +47,7 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
+    /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NullValue => "null_value",
@@ -59,23 +77,46 @@ pub struct Decoded {
     pub rejected: Vec<Rejected>,
 }
 
-/// A compiled schema.
-#[derive(Debug, Clone)]
-pub struct Decoder {}
+/// A compiled schema. Clones share it.
+#[derive(Clone)]
+pub struct Decoder(Arc<Plan>);
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").field("columns", self.columns()).finish_non_exhaustive()
+    }
+}
 
 impl Decoder {
     /// Compiles a schema: JSON Schema types of `ecosystem.md` §5.1 (integer → Int64, number → Float64, string → Utf8,
     /// format date-time → Timestamp(µs, "+00:00"), date → Date32, time → Time64(µs), boolean, object → Struct or Map,
     /// array → List), all columns nullable.
-    pub fn new(_schema: &RegisteredSchema) -> Result<Self, SetupError> {
-        unimplemented!()
+    pub fn new(schema: &RegisteredSchema) -> Result<Self, SetupError> {
+        let unsupported =
+            |reason: String| SetupError::Unsupported { id: schema.id, path: "$".into(), reason };
+        match schema.schema_type {
+            SchemaType::Json => Plan::compile(schema).map(|plan| Self(Arc::new(plan))),
+            SchemaType::Avro => Err(unsupported("AVRO is not decoded yet: register a JSON schema".into())),
+            SchemaType::Protobuf => {
+                Err(unsupported("PROTOBUF is not decoded yet: register a JSON schema".into()))
+            }
+        }
     }
+
     /// The columns, in the schema's order.
     pub fn columns(&self) -> &SchemaRef {
-        unimplemented!()
+        &self.0.columns
     }
-    /// Decodes values; `None` is a null value (a tombstone), rejected as such.
-    pub fn decode(&self, _values: &[Option<&[u8]>]) -> Decoded {
-        unimplemented!()
+
+    /// Decodes values; `None` is a null value (a tombstone), rejected as such. A value in Confluent's wire format
+    /// (0x00, four bytes of schema id, JSON) is taken too: its id is not looked at.
+    ///
+    /// A field that the schema does not require may be absent or null; every other value must fit its type. When a
+    /// member occurs twice, both must fit and the last one counts.
+    pub fn decode(&self, values: &[Option<&[u8]>]) -> Decoded {
+        json::decode(&self.0, values)
     }
 }
+
+#[cfg(test)]
+mod tests;

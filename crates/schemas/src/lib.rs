@@ -4,7 +4,9 @@
 //! Does not own: offsets, partitions, tables.
 //! Invariants: decoding is a function of (bytes, schema): the same bytes under the same schema give the same row.
 
+mod calendar;
 pub mod decode;
+mod dialect;
 pub mod encode;
 pub mod registry;
 

@@ -1,0 +1,404 @@
+//! JSON records into columns.
+//!
+//! Owns: walking a record along its plan, rejecting what does not fit.
+//! Does not own: the grammar of tokens (`scanner`, `number`), columns.
+//! Invariants: a record that is rejected leaves no trace in any column.
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use serde_json::Value;
+
+use super::column::{Column, Habit, ListColumn, MapColumn, StructColumn, TextColumn};
+use super::number::NoInteger;
+use super::plan::{Kind, Node, Object, Plan};
+use super::{Decoded, RejectCode, Rejected, VALUE_BYTES_MAX};
+use crate::{calendar, dialect};
+
+mod scanner;
+
+use scanner::{Refused, Scanner, mismatch, too_large};
+
+/// Length of Confluent's prefix: a zero byte and four bytes of schema id.
+const WIRE_PREFIX_BYTES: usize = 5;
+/// Members of one object whose order is remembered.
+const HABITS_MAX: usize = 4096;
+/// Longest name that is remembered.
+const HABIT_BYTES_MAX: usize = 256;
+
+/// Values that room is made for in advance, over all columns.
+const RESERVED_VALUES_MAX: usize = 1 << 20;
+
+type Fit = Result<(), Box<Refused>>;
+
+/// Decodes each value as one record.
+pub(super) fn decode(plan: &Plan, values: &[Option<&[u8]>]) -> Decoded {
+    let capacity = values.len().min(RESERVED_VALUES_MAX / plan.columns.fields().len().max(1));
+    let mut root = StructColumn::new(&plan.root, capacity);
+    let mut rejected = Vec::new();
+    let mut unescaped = Vec::new();
+    for (row, value) in values.iter().enumerate() {
+        let kept = root.len();
+        if let Err(refused) = record(plan, &mut root, *value, &mut unescaped) {
+            root.truncate(kept);
+            let (code, message) = refused.into_parts();
+            rejected.push(Rejected { row, code, message });
+        }
+    }
+    let rows = root.len();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = root
+        .finish_children()
+        .and_then(|(children, _)| RecordBatch::try_new_with_options(plan.columns.clone(), children, &options))
+        .expect("columns have the plan's types, equal lengths, ascending offsets and checked UTF-8");
+    Decoded { batch, rejected }
+}
+
+fn record(plan: &Plan, root: &mut StructColumn<'_>, value: Option<&[u8]>, unescaped: &mut Vec<u8>) -> Fit {
+    let Some(bytes) = value else {
+        return Err(Refused::new(RejectCode::NullValue, "the record has no value".into()));
+    };
+    if bytes.len() > VALUE_BYTES_MAX {
+        return Err(too_large(format!("the value has {} bytes, more than {VALUE_BYTES_MAX}", bytes.len())));
+    }
+    // JSON cannot begin with a zero byte, so this is Confluent's wire format.
+    let bytes = match bytes.first() {
+        Some(0) => bytes.get(WIRE_PREFIX_BYTES..).unwrap_or_default(),
+        _ => bytes,
+    };
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let message = format!("the value is no UTF-8 at byte {}", error.valid_up_to());
+        return Err(Refused::new(RejectCode::Malformed, message));
+    }
+    let mut walk = Walk { scanner: Scanner::new(bytes), unescaped };
+    walk.scanner.space();
+    if walk.scanner.peek() != Some(b'{') {
+        return Err(walk.scanner.other_than("an object"));
+    }
+    walk.object(root, 1)?;
+    walk.scanner.end()?;
+    match &plan.validator {
+        None => Ok(()),
+        Some(validator) => restrictions(validator, &plan.root, bytes),
+    }
+}
+
+/// Holds a record against everything that its schema says.
+#[cold]
+fn restrictions(validator: &jsonschema::Validator, plan: &Object, bytes: &[u8]) -> Fit {
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| Refused::new(RejectCode::Malformed, format!("not JSON: {e}")))?;
+    drop_absent(plan, &mut value);
+    validator.validate(&value).map_err(|error| {
+        let message: String = error.masked().to_string().chars().take(200).collect();
+        let place = dialect::pointer(error.instance_path().as_str());
+        mismatch(format!("at {place}: {message}"))
+    })
+}
+
+/// Takes out the nulls that stand for absent members, which the schema itself knows nothing of.
+fn drop_absent(plan: &Object, value: &mut Value) {
+    let Some(members) = value.as_object_mut() else { return };
+    for field in &plan.fields {
+        let Some(member) = members.get_mut(&field.name) else { continue };
+        if member.is_null() && !field.required && !field.node.nullable {
+            members.shift_remove(&field.name);
+        } else {
+            drop_absent_within(&field.node, member);
+        }
+    }
+}
+
+fn drop_absent_within(node: &Node, value: &mut Value) {
+    match (&node.kind, value) {
+        (Kind::Struct(object), value) => drop_absent(object, value),
+        (Kind::List(items), Value::Array(values)) => {
+            values.iter_mut().for_each(|v| drop_absent_within(items, v));
+        }
+        (Kind::Map(values), Value::Object(members)) => {
+            members.values_mut().for_each(|v| drop_absent_within(values, v));
+        }
+        _ => {}
+    }
+}
+
+/// One record being read.
+struct Walk<'a, 's> {
+    scanner: Scanner<'a>,
+    /// Room for strings that are written with escapes.
+    unescaped: &'s mut Vec<u8>,
+}
+
+impl<'a> Walk<'a, '_> {
+    /// Reads an object, at its brace, as the next value of `column`.
+    fn object(&mut self, column: &mut StructColumn<'_>, depth: usize) -> Fit {
+        let plan = column.plan;
+        let row = column.len();
+        let mut last = None;
+        let mut more = self.scanner.open(b'}', depth)?;
+        let mut position = 0;
+        while more {
+            let member = self.member(plan, &mut column.habit, position, last)?;
+            self.scanner.colon()?;
+            if let Some(index) = member {
+                let (field, child) = (&plan.fields[index], &mut column.children[index]);
+                if child.len() > row {
+                    child.truncate(row);
+                }
+                self.value(child, field.takes_null(), depth)
+                    .map_err(|refused| refused.within(|path| prepend(path, &field.name)))?;
+                last = member;
+            } else {
+                self.scanner.skip(depth)?;
+            }
+            position += 1;
+            more = self.scanner.more(b'}')?;
+        }
+        for (field, child) in plan.fields.iter().zip(&mut column.children) {
+            if child.len() == row {
+                if field.required {
+                    return Err(mismatch("is missing".into()).within(|path| prepend(path, &field.name)));
+                }
+                child.push_null();
+            }
+        }
+        column.nulls.append_non_null();
+        Ok(())
+    }
+
+    /// Reads a member's name and finds it in the plan; none for one to be passed over.
+    #[inline]
+    fn member(
+        &mut self,
+        plan: &Object,
+        habit: &mut Vec<Habit>,
+        position: usize,
+        last: Option<usize>,
+    ) -> Result<Option<usize>, Box<Refused>> {
+        self.scanner.space();
+        if let Some(expected) = habit.get(position)
+            && self.scanner.take(&expected.literal)
+        {
+            return Ok(expected.member);
+        }
+        // Members that are sometimes left out: the next ones in the schema's order are the best guess.
+        let next = last.map_or(0, |index| index + 1);
+        for (index, field) in plan.fields.iter().enumerate().skip(next).take(2) {
+            if self.scanner.take(&field.literal) {
+                learn(habit, position, &field.literal, Some(index));
+                return Ok(Some(index));
+            }
+        }
+        let name = self.scanner.string("a member's name")?;
+        let bytes = name.text(self.unescaped);
+        let found = plan.by_name.get(bytes).copied();
+        if found.is_none() && plan.closed {
+            let shown: String = String::from_utf8_lossy(bytes).chars().take(64).collect();
+            return Err(mismatch(format!("the schema allows no member `{shown}`")));
+        }
+        if let Some(literal) = name.literal() {
+            learn(habit, position, literal, found);
+        }
+        Ok(found)
+    }
+
+    /// Reads a value, at its first byte, as the next value of `column`.
+    fn value(&mut self, column: &mut Column<'_>, takes_null: bool, depth: usize) -> Fit {
+        if self.scanner.peek() == Some(b'n') && takes_null {
+            self.scanner.literal(b"null")?;
+            column.push_null();
+            return Ok(());
+        }
+        match column {
+            Column::Text { texts, nulls, allowed } => {
+                self.text(texts)?;
+                let text = texts.value(texts.len() - 1);
+                allowed.check(text).map_err(mismatch)?;
+                nulls.append_non_null();
+            }
+            Column::Integer { values, nulls, allowed } => {
+                let value = self.integer()?;
+                allowed.check(value).map_err(mismatch)?;
+                values.push(value);
+                nulls.append_non_null();
+            }
+            Column::Number { values, nulls, allowed } => {
+                let value = self.double()?;
+                allowed.check(value).map_err(mismatch)?;
+                values.push(value);
+                nulls.append_non_null();
+            }
+            Column::Timestamp { values, nulls } => {
+                values.push(self.moment(
+                    calendar::parse_timestamp,
+                    "an RFC 3339 timestamp such as 2024-05-01T12:00:00.5Z",
+                )?);
+                nulls.append_non_null();
+            }
+            Column::Date { values, nulls } => {
+                values.push(self.moment(calendar::parse_date, "a date such as 2024-05-01")?);
+                nulls.append_non_null();
+            }
+            Column::Time { values, nulls } => {
+                values.push(self.moment(calendar::parse_time, "a time such as 12:00:00.5Z")?);
+                nulls.append_non_null();
+            }
+            Column::Boolean { values, nulls } => {
+                values.append(match self.scanner.peek() {
+                    Some(b't') => self.scanner.literal(b"true").map(|()| true)?,
+                    Some(b'f') => self.scanner.literal(b"false").map(|()| false)?,
+                    _ => return Err(self.scanner.other_than("a boolean")),
+                });
+                nulls.append_non_null();
+            }
+            Column::Struct(column) => match self.scanner.peek() {
+                Some(b'{') => self.object(column, depth + 1)?,
+                _ => return Err(self.scanner.other_than("an object")),
+            },
+            Column::List(column) => self.list(column, depth + 1)?,
+            Column::Map(column) => self.map(column, depth + 1)?,
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn text(&mut self, texts: &mut TextColumn) -> Fit {
+        if self.scanner.peek() != Some(b'"') {
+            return Err(self.scanner.other_than("a string"));
+        }
+        let string = self.scanner.string("a string")?;
+        string.append_to(&mut texts.bytes);
+        if texts.finish_value() { Ok(()) } else { Err(too_large("the batch holds too much text".into())) }
+    }
+
+    #[inline]
+    fn integer(&mut self) -> Result<i64, Box<Refused>> {
+        let start = self.scanner;
+        match self.scanner.number() {
+            None => Err(self.scanner.other_than("an integer")),
+            Some(number) => number?.as_i64().map_err(|why| {
+                let mut start = start;
+                match why {
+                    NoInteger::Fraction => start.other_than("an integer"),
+                    NoInteger::OutOfRange => start.other_than("an integer of 64 bits"),
+                }
+            }),
+        }
+    }
+
+    #[inline]
+    fn double(&mut self) -> Result<f64, Box<Refused>> {
+        let mut start = self.scanner;
+        match self.scanner.number() {
+            None => Err(self.scanner.other_than("a number")),
+            Some(number) => {
+                number?.as_f64().ok_or_else(|| start.other_than("a number that a double can hold"))
+            }
+        }
+    }
+
+    #[inline]
+    fn moment<T>(&mut self, parse: fn(&[u8]) -> Option<T>, what: &str) -> Result<T, Box<Refused>> {
+        let mut start = self.scanner;
+        if self.scanner.peek() != Some(b'"') {
+            return Err(self.scanner.other_than(what));
+        }
+        let string = self.scanner.string(what)?;
+        parse(string.text(self.unescaped)).ok_or_else(|| start.other_than(what))
+    }
+
+    fn list(&mut self, column: &mut ListColumn<'_>, depth: usize) -> Fit {
+        if self.scanner.peek() != Some(b'[') {
+            return Err(self.scanner.other_than("an array"));
+        }
+        let mut more = self.scanner.open(b']', depth)?;
+        let mut index = 0_usize;
+        while more {
+            self.scanner.space();
+            self.value(&mut column.items, column.takes_null, depth)
+                .map_err(|refused| refused.within(|path| prepend_index(path, index)))?;
+            index += 1;
+            more = self.scanner.more(b']')?;
+        }
+        if column.finish_value() { Ok(()) } else { Err(too_large("the batch holds too many items".into())) }
+    }
+
+    fn map(&mut self, column: &mut MapColumn<'_>, depth: usize) -> Fit {
+        if self.scanner.peek() != Some(b'{') {
+            return Err(self.scanner.other_than("an object"));
+        }
+        let start = self.scanner;
+        self.entries(column, &[], depth)?;
+        let doubled = doubled_keys(column);
+        if !doubled.is_empty() {
+            column.drop_open();
+            self.scanner = start;
+            self.entries(column, &doubled, depth)?;
+        }
+        if column.finish_value() { Ok(()) } else { Err(too_large("the batch holds too many entries".into())) }
+    }
+
+    /// Reads a map's entries, but for those at the positions in `superseded` (ascending).
+    fn entries(&mut self, column: &mut MapColumn<'_>, superseded: &[usize], depth: usize) -> Fit {
+        let mut superseded = superseded.iter().copied().peekable();
+        let mut more = self.scanner.open(b'}', depth)?;
+        let mut position = 0;
+        while more {
+            self.scanner.space();
+            let key = self.scanner.string("a member's name")?;
+            self.scanner.colon()?;
+            if superseded.next_if_eq(&position).is_some() {
+                self.scanner.skip(depth)?;
+            } else {
+                key.append_to(&mut column.keys.bytes);
+                if !column.keys.finish_value() {
+                    return Err(too_large("the batch holds too much text".into()));
+                }
+                self.value(&mut column.values, column.takes_null, depth).map_err(|refused| {
+                    let name = key.text(self.unescaped);
+                    let name: String = String::from_utf8_lossy(name).chars().take(64).collect();
+                    refused.within(|path| prepend(path, &name))
+                })?;
+            }
+            position += 1;
+            more = self.scanner.more(b'}')?;
+        }
+        Ok(())
+    }
+}
+
+/// Positions of the open map's entries whose key comes again later.
+fn doubled_keys(column: &MapColumn<'_>) -> Vec<usize> {
+    let start = column.open_start();
+    let count = column.keys.len() - start;
+    let key = |position: usize| column.keys.value(start + position);
+    if count <= 8 {
+        return (0..count).filter(|a| (a + 1..count).any(|b| key(*a) == key(b))).collect();
+    }
+    let mut seen = std::collections::HashSet::with_capacity(count);
+    let mut doubled: Vec<usize> = (0..count).rev().filter(|position| !seen.insert(key(*position))).collect();
+    doubled.reverse();
+    doubled
+}
+
+/// Remembers which member was at a position. This makes the next record faster, never different.
+#[cold]
+fn learn(habit: &mut Vec<Habit>, position: usize, literal: &[u8], member: Option<usize>) {
+    if position > habit.len() || position >= HABITS_MAX || literal.len() > HABIT_BYTES_MAX {
+        return;
+    }
+    let learnt = Habit { literal: literal.into(), member };
+    match habit.get_mut(position) {
+        Some(known) => *known = learnt,
+        None => habit.push(learnt),
+    }
+}
+
+fn prepend(path: &mut String, name: &str) {
+    let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+    path.insert_str(0, dot);
+    path.insert_str(0, name);
+}
+
+fn prepend_index(path: &mut String, index: usize) {
+    let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+    path.insert_str(0, &format!("[{index}]{dot}"));
+}

@@ -1,0 +1,203 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// A registry in a directory of its own, which is removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("frazil-registry-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir).expect("temporary directory");
+        Self(dir)
+    }
+
+    fn open(&self) -> Registry {
+        Registry::open(control(&self.0)).expect("open")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn control(dir: &Path) -> storage::Control {
+    let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
+    storage::Control::open(&disk, &dir.join("control.redb")).expect("control store")
+}
+
+fn json(schema: &str) -> NewSchema {
+    NewSchema { schema_type: SchemaType::Json, schema: schema.into(), references: Vec::new() }
+}
+
+fn field(name: &str) -> NewSchema {
+    json(&format!(r#"{{"type":"object","properties":{{"{name}":{{"type":"integer"}}}}}}"#))
+}
+
+#[test]
+fn ids_are_global_and_registering_is_idempotent() {
+    let place = Place::new();
+    let registry = place.open();
+    let a = registry.register("a-value", field("x")).expect("register");
+    assert_eq!((a.version, a.schema.id), (1, 1));
+    let spaced = json("{ \"type\": \"object\", \"properties\": {\"x\": {\"type\":\n\"integer\"}}}");
+    let again = registry.register("a-value", spaced.clone()).expect("again");
+    assert_eq!((again.version, again.schema.id), (1, 1));
+    assert_eq!(again.schema.schema, a.schema.schema, "the first text is kept");
+    let b = registry.register("b-value", spaced.clone()).expect("other subject");
+    assert_eq!((b.version, b.schema.id), (1, 1));
+    let next = registry.register("a-value", field("y")).expect("second");
+    assert_eq!((next.version, next.schema.id), (2, 2));
+    assert_eq!(registry.lookup("a-value", &spaced).expect("lookup").version, 1);
+    assert_eq!(registry.usages(1).expect("usages"), [("a-value".into(), 1), ("b-value".into(), 1)]);
+    assert_eq!(registry.version("a-value", Version::Latest).expect("latest").version, 2);
+    assert!(matches!(registry.lookup("c", &spaced), Err(RegistryError::SubjectNotFound(_))));
+    let unknown = registry.lookup("b-value", &field("y"));
+    assert!(matches!(unknown, Err(RegistryError::SchemaNotRegistered { .. })));
+    assert!(matches!(registry.by_id(3), Err(RegistryError::SchemaNotFound(3))));
+    assert!(matches!(
+        registry.version("a-value", Version::Number(3)),
+        Err(RegistryError::VersionNotFound { .. })
+    ));
+}
+
+#[test]
+fn everything_survives_reopening() {
+    let place = Place::new();
+    {
+        let registry = place.open();
+        registry.register("s/with/slash", field("x")).expect("register");
+        registry.register("s/with/slash", field("y")).expect("register");
+        registry.delete_version("s/with/slash", Version::Number(2), false).expect("delete");
+    }
+    let registry = place.open();
+    assert_eq!(registry.subjects(false), ["s/with/slash"]);
+    assert_eq!(registry.versions("s/with/slash", false).expect("versions"), [1]);
+    assert_eq!(registry.versions("s/with/slash", true).expect("versions"), [1, 2]);
+    let third = registry.register("s/with/slash", field("z")).expect("register");
+    assert_eq!((third.version, third.schema.id), (3, 3));
+    let back = registry.register("s/with/slash", field("y")).expect("register again");
+    assert_eq!((back.version, back.schema.id), (4, 2), "same id, but a version is never used again");
+}
+
+#[test]
+fn deletion_is_soft_before_it_is_permanent() {
+    let place = Place::new();
+    let registry = place.open();
+    registry.register("s", field("x")).expect("register");
+    registry.register("s", field("y")).expect("register");
+    use RegistryError as E;
+    assert!(matches!(registry.delete_subject("s", true), Err(E::NotSoftDeleted { .. })));
+    assert!(matches!(
+        registry.delete_version("s", Version::Number(1), true),
+        Err(E::VersionNotSoftDeleted { .. })
+    ));
+    assert_eq!(registry.delete_version("s", Version::Latest, false).expect("soft"), 2);
+    assert!(matches!(
+        registry.delete_version("s", Version::Number(2), false),
+        Err(E::VersionSoftDeleted { .. })
+    ));
+    assert_eq!(registry.version("s", Version::Latest).expect("latest").version, 1);
+    assert!(matches!(registry.version("s", Version::Number(2)), Err(E::VersionNotFound { .. })));
+    assert_eq!(registry.delete_subject("s", false).expect("soft"), [1]);
+    assert!(matches!(registry.delete_subject("s", false), Err(E::SoftDeleted { .. })));
+    assert!(matches!(registry.versions("s", false), Err(E::SubjectNotFound(_))));
+    assert!(registry.subjects(false).is_empty());
+    assert_eq!(registry.subjects(true), ["s"]);
+    assert_eq!(registry.delete_version("s", Version::Number(2), true).expect("permanent"), 2);
+    assert_eq!(registry.delete_subject("s", true).expect("permanent"), [1]);
+    assert!(registry.subjects(true).is_empty());
+    assert!(matches!(registry.delete_subject("s", false), Err(E::SubjectNotFound(_))));
+    assert_eq!(registry.by_id(2).expect("kept for old records").id, 2);
+    assert_eq!(registry.register("s", field("w")).expect("register").schema.id, 3);
+    drop(registry);
+    assert_eq!(place.open().versions("s", true).expect("versions"), [1]);
+}
+
+#[test]
+fn bad_schemas_are_refused_with_a_reason() {
+    let place = Place::new();
+    let registry = place.open();
+    let deep = format!("{}{}{}", r#"{"not":"#.repeat(70), "{}", "}".repeat(70));
+    for (schema, word) in [
+        ("{", "no JSON"),
+        ("1", "object or a boolean"),
+        (r#"{"type":"strin"}"#, "/type"),
+        (r#"{"properties":[]}"#, "/properties"),
+        (r#"{"$schema":"http://example.com/x"}"#, "unknown dialect"),
+        (r#"{"$ref":"http://example.com/x"}"#, "references"),
+        (r##"{"$ref":"#/definitions/none"}"##, "none"),
+        (r#"{"type":"string","pattern":"("}"#, "regex"),
+        (&deep, "deeper"),
+        (&format!(r#"{{"title":"{}"}}"#, "x".repeat(SCHEMA_BYTES_MAX)), "longer"),
+    ] {
+        let error = registry.register("s", json(schema)).expect_err(word).to_string();
+        assert!(error.starts_with("Invalid schema: "), "{error}");
+        assert!(error.contains(word), "{word}: {error}");
+    }
+    for schema_type in [SchemaType::Avro, SchemaType::Protobuf] {
+        let schema = NewSchema { schema_type, ..field("x") };
+        assert!(matches!(registry.register("s", schema), Err(RegistryError::UnsupportedType(_))));
+    }
+    for subject in ["", "a\nb", &"x".repeat(2000)] {
+        let refused = registry.register(subject, field("x"));
+        assert!(matches!(refused, Err(RegistryError::InvalidSubject { .. })));
+    }
+    assert!(registry.subjects(true).is_empty());
+}
+
+#[test]
+fn endless_references_end() {
+    let place = Place::new();
+    let registry = place.open();
+    let schemas = [
+        r##"{"$ref":"#"}"##,
+        r##"{"allOf":[{"$ref":"#"}]}"##,
+        r##"{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"$ref":"#/definitions/a"}},"$ref":"#/definitions/a"}"##,
+    ];
+    for schema in schemas {
+        // Valid or not: the answer must come.
+        let _ = registry.register("s", json(schema));
+    }
+}
+
+#[test]
+fn references_are_checked_and_hold_what_they_refer_to() {
+    let place = Place::new();
+    let registry = place.open();
+    registry.register("money", json(r#"{"type":"number"}"#)).expect("register");
+    let reference = SchemaReference { name: "money.json".into(), subject: "money".into(), version: 1 };
+    let text = r#"{"type":"object","properties":{"price":{"$ref":"money.json"}}}"#;
+    let with = |references| NewSchema { references, ..json(text) };
+    let order = registry.register("order", with(vec![reference.clone()])).expect("register");
+    assert_eq!(order.schema.references, [reference.clone()]);
+    assert!(matches!(registry.register("order", with(vec![])), Err(RegistryError::InvalidSchema { .. })));
+    let wrong = SchemaReference { version: 2, ..reference };
+    let error = registry.register("order", with(vec![wrong])).expect_err("no such version").to_string();
+    assert!(error.contains("version 2 of subject money"), "{error}");
+    for refused in [
+        registry.delete_subject("money", false).map(|_| ()),
+        registry.delete_version("money", Version::Latest, false).map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(RegistryError::ReferenceExists { .. })), "{refused:?}");
+    }
+    registry.delete_subject("order", false).expect("order first");
+    registry.delete_subject("money", false).expect("then money");
+}
+
+#[test]
+fn watchers_hear_of_changes_only() {
+    let place = Place::new();
+    let registry = place.open();
+    let mut watch = registry.watch();
+    assert!(!watch.has_changed().expect("open"));
+    registry.register("s", field("x")).expect("register");
+    assert!(watch.has_changed().expect("open"));
+    watch.mark_unchanged();
+    registry.register("s", field("x")).expect("again");
+    assert!(!watch.has_changed().expect("open"));
+    registry.delete_subject("s", false).expect("delete");
+    assert!(watch.has_changed().expect("open"));
+}
