@@ -90,12 +90,18 @@ impl From<RegistryError> for RegistryFault {
         match error {
             RegistryError::SubjectNotFound(_) => Self::not_found(40401, message),
             RegistryError::VersionNotFound { .. } => Self::not_found(40402, message),
-            RegistryError::SchemaNotFound(_) => Self::not_found(40403, message),
+            RegistryError::SchemaNotFound(_) | RegistryError::SchemaNotRegistered { .. } => {
+                Self::not_found(40403, message)
+            }
             RegistryError::SoftDeleted { .. } => Self::not_found(40404, message),
             RegistryError::NotSoftDeleted { .. } => Self::not_found(40405, message),
+            RegistryError::VersionSoftDeleted { .. } => Self::not_found(40406, message),
+            RegistryError::VersionNotSoftDeleted { .. } => Self::not_found(40407, message),
             RegistryError::InvalidSchema { .. } | RegistryError::UnsupportedType(_) => {
                 Self::invalid(42201, message)
             }
+            RegistryError::ReferenceExists { .. } => Self::invalid(42206, message),
+            RegistryError::InvalidSubject { .. } => Self::invalid(42208, message),
             RegistryError::Control(e) => Self::of_kind(e.kind(), message),
         }
     }
