@@ -1,0 +1,94 @@
+//! `frazil topic produce`: lines of standard input as records.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use anyhow::bail;
+use topics::cluster::{ClusterClient, Compression, ProduceRecord, ProducerSettings};
+
+use super::Usage;
+use super::template::LineTemplate;
+use crate::cli::{Codec, ProduceArgs};
+
+/// Longest line, bytes.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+/// Most records handed over at once.
+const BATCH_RECORDS_MAX: usize = 10_000;
+
+pub(super) async fn run(client: &ClusterClient, args: ProduceArgs) -> anyhow::Result<()> {
+    let template = LineTemplate::parse(&args.format).map_err(Usage)?;
+    let compression = match args.compression {
+        Codec::None => Compression::None,
+        Codec::Gzip => Compression::Gzip,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Lz4 => Compression::Lz4,
+    };
+    let producer = client.producer(ProducerSettings { compression, ..ProducerSettings::default() })?;
+    let mut input = Some(BufReader::with_capacity(1 << 20, io::stdin()));
+    while let Some(reader) = input.take() {
+        let (reader, lines) = tokio::task::spawn_blocking(move || read_lines(reader)).await??;
+        if lines.is_empty() {
+            break;
+        }
+        let records =
+            lines.iter().map(|line| record(line, &template, &args)).collect::<anyhow::Result<Vec<_>>>()?;
+        producer.send(&args.topic, records).await?;
+        input = Some(reader);
+    }
+    let delivered = producer.flush().await?;
+    eprintln!("{} records produced to {}", delivered.acknowledged, args.topic);
+    for (partition, offset) in delivered.last_offsets {
+        eprintln!("  partition {partition}: up to offset {offset}");
+    }
+    Ok(())
+}
+
+/// The lines that are there: at least one unless the input has ended, more when they need no waiting.
+fn read_lines<R: Read>(mut reader: BufReader<R>) -> io::Result<(BufReader<R>, Vec<Vec<u8>>)> {
+    let mut lines = Vec::new();
+    while lines.len() < BATCH_RECORDS_MAX && (lines.is_empty() || reader.buffer().contains(&b'\n')) {
+        let mut line = Vec::new();
+        if reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() as u64 == LINE_BYTES_MAX {
+            return Err(io::Error::other(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        lines.push(line);
+    }
+    Ok((reader, lines))
+}
+
+fn record(line: &[u8], template: &LineTemplate, args: &ProduceArgs) -> anyhow::Result<ProduceRecord> {
+    let Some((key, value)) = template.read(line) else {
+        bail!("the line `{}` does not fit the format `{}`", String::from_utf8_lossy(line), args.format);
+    };
+    let key = key.map(<[u8]>::to_vec).or_else(|| args.key.as_ref().map(|k| k.as_bytes().to_vec()));
+    let tombstone = args.tombstone && value.is_empty();
+    Ok(ProduceRecord {
+        partition: args.partition,
+        key: key.map(Into::into),
+        value: (!tombstone).then(|| value.to_vec().into()),
+        headers: args
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), Some(value.clone().into_bytes().into())))
+            .collect(),
+        timestamp_ms: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_without_waiting_for_more() {
+        let (reader, lines) = read_lines(BufReader::new(&b"a\nb\n\nlast"[..])).expect("read");
+        assert_eq!(lines, [b"a".to_vec(), b"b".to_vec(), b"".to_vec()]);
+        let (reader, lines) = read_lines(reader).expect("read");
+        assert_eq!(lines, [b"last".to_vec()]);
+        assert!(read_lines(reader).expect("read").1.is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! What can be checked without a node: schemas compile, properties are known, SQL parses, references and cycles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipelines::Trigger;
+use schemas::{Decoder, RegisteredSchema, SchemaType};
+
+use super::problem::Problems;
+use super::topics::TopicBlock;
+use super::{Config, PipelineBlock};
+
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    for topic in &config.topics {
+        check_properties(topic, problems);
+        check_schema(topic, problems);
+    }
+    let declared: BTreeSet<&str> = config
+        .topics
+        .iter()
+        .map(|t| t.name.as_str())
+        .chain(config.pipelines.iter().map(|p| p.spec.into.topic.as_str()))
+        .collect();
+    for pipeline in &config.pipelines {
+        check_pipeline(pipeline, &declared, problems);
+    }
+    check_cycles(&config.pipelines, problems);
+}
+
+fn check_properties(topic: &TopicBlock, problems: &mut Problems) {
+    if let Err(error) = crate::properties::check(&topic.name, &topic.config) {
+        problems.add(topic.place.clone(), &format!("topics.{}", topic.name), error);
+    }
+    let needs_schema = topic
+        .config
+        .get("redpanda.iceberg.mode")
+        .is_some_and(|mode| mode == "value_schema_latest" || mode == "value:mode=schema_latest");
+    if needs_schema && topic.schema.is_none() {
+        let reason = "is missing: a table of mode value_schema_latest takes its columns from it";
+        problems.add(topic.place.clone(), &format!("topics.{}.schema", topic.name), reason);
+    }
+}
+
+fn check_schema(topic: &TopicBlock, problems: &mut Problems) {
+    let Some(schema) = topic.schema.as_ref().filter(|s| !s.text.is_empty()) else { return };
+    let key = format!("topics.{}.schema.value", topic.name);
+    let shown = schema.file.display();
+    if matches!(schema.file.extension().and_then(|e| e.to_str()), Some("avsc" | "proto")) {
+        let reason =
+            format!("{shown}: Avro and Protobuf are not available yet in this version: use a JSON schema");
+        return problems.add(schema.place.clone(), &key, reason);
+    }
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&schema.text) {
+        return problems.add(schema.place.clone(), &key, format!("{shown} is no JSON: {error}"));
+    }
+    let registered = RegisteredSchema {
+        id: 1,
+        schema_type: SchemaType::Json,
+        schema: schema.text.clone(),
+        references: Vec::new(),
+    };
+    if let Err(schemas::SetupError::Unsupported { path, reason, .. }) = Decoder::new(&registered) {
+        problems.add(schema.place.clone(), &key, format!("{shown}: {path}: {reason}"));
+    }
+}
+
+fn check_pipeline(pipeline: &PipelineBlock, declared: &BTreeSet<&str>, problems: &mut Problems) {
+    let path = format!("pipelines.{}", pipeline.name);
+    match queries::Session::split(&pipeline.spec.sql) {
+        Ok(statements) if statements.len() == 1 => {}
+        Ok(statements) => {
+            let reason = format!("has {} statements: a pipeline is one query", statements.len());
+            problems.add(pipeline.sql_place.clone(), &format!("{path}.sql"), reason);
+        }
+        Err(error) => problems.add(pipeline.sql_place.clone(), &format!("{path}.sql"), error.to_string()),
+    }
+    if let Err(error) = crate::properties::check(&pipeline.spec.into.topic, &pipeline.spec.into.config) {
+        problems.add(pipeline.place.clone(), &format!("{path}.into"), error);
+    }
+    if let Trigger::OnCommit(topics) = &pipeline.spec.trigger {
+        for topic in topics.iter().filter(|t| !declared.contains(t.as_str())) {
+            let known: Vec<&str> = declared.iter().copied().collect();
+            let hint = super::nearest::nearest(topic, &known).map_or_else(
+                || format!("declare it: `topics: {{ {topic}: {{}} }}`"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let reason = format!("topic {topic} is not declared here; {hint}");
+            problems.add(pipeline.place.clone(), &format!("{path}.trigger.on_commit"), reason);
+        }
+    }
+}
+
+/// A pipeline that is woken by its own results, directly or through others, would never rest.
+fn check_cycles(pipelines: &[PipelineBlock], problems: &mut Problems) {
+    let mut wakes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for pipeline in pipelines {
+        if let Trigger::OnCommit(topics) = &pipeline.spec.trigger {
+            for topic in topics {
+                wakes.entry(topic).or_default().push(&pipeline.spec.into.topic);
+            }
+        }
+    }
+    for pipeline in pipelines {
+        let Trigger::OnCommit(topics) = &pipeline.spec.trigger else { continue };
+        let mut seen = BTreeSet::new();
+        let mut waiting = vec![pipeline.spec.into.topic.as_str()];
+        while let Some(topic) = waiting.pop() {
+            if seen.insert(topic) {
+                waiting.extend(wakes.get(topic).into_iter().flatten());
+            }
+        }
+        if let Some(topic) = topics.iter().find(|t| seen.contains(t.as_str())) {
+            let reason = format!("runs in a circle: its results come back to {topic}, which starts it again");
+            problems.add(pipeline.place.clone(), &format!("pipelines.{}", pipeline.name), reason);
+        }
+    }
+}

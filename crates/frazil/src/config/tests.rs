@@ -1,0 +1,293 @@
+use ::pipelines::{PublishMode, Trigger};
+
+use super::*;
+
+/// A directory that is removed with its guard.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let path = std::env::temp_dir().join(format!("frazil-config-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&path).expect("directory");
+        for (name, text) in files {
+            std::fs::write(path.join(name), text).expect("file");
+        }
+        Self(path)
+    }
+
+    fn load(&self, name: &str) -> Result<Config, Problems> {
+        let variables = |name: &str| (name == "PARTITIONS").then(|| "6".to_owned());
+        Config::load_with(&self.0.join(name), &variables)
+    }
+
+    /// Problems of a file as `line: key: reason`.
+    fn problems(&self, name: &str) -> Vec<String> {
+        let problems = self.load(name).expect_err("must be refused");
+        problems.list().iter().map(|p| format!("{}: {}: {}", p.place.line, p.key, p.reason)).collect()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const SCHEMA: &str = r#"{"type": "object", "properties": {"symbol": {"type": "string"}}}"#;
+
+const GOOD: &str = r#"
+version: 1
+name: trading
+topics:
+  trades:
+    partitions: ${PARTITIONS}
+    retention: 24h
+    schema:
+      value: trade.schema.json
+    iceberg:
+      mode: value_schema_latest
+      partition_by: [symbol]
+      target_lag: 30s
+      on_invalid: dlq_table
+      delete_with_topic: false
+    config:
+      cleanup.policy: delete
+      max.message.bytes: 1048576
+  plain:
+pipelines:
+  per_symbol:
+    description: trades per symbol
+    sql_file: per_symbol.sql
+    trigger: { on_commit: [trades] }
+    into:
+      topic: per_symbol
+      key: [symbol]
+      format: json
+      mode: upsert
+      iceberg: { mode: key_value }
+    on_error: { retry: 3, then: pause }
+server:
+  listen: { kafka: "127.0.0.1:19092", http: 18080 }
+observability:
+  logs: { level: debug }
+"#;
+
+fn good() -> Directory {
+    Directory::new(&[
+        ("frazil.yaml", GOOD),
+        ("trade.schema.json", SCHEMA),
+        ("per_symbol.sql", "SELECT symbol, count(*) AS n FROM trades GROUP BY symbol"),
+    ])
+}
+
+#[test]
+fn the_whole_form_is_read() {
+    let config = good().load("frazil.yaml").expect("valid");
+    assert_eq!(config.name.as_deref(), Some("trading"));
+    let trades = &config.topics[0];
+    assert_eq!((trades.name.as_str(), trades.partitions), ("trades", Some(6)));
+    for (key, value) in [
+        ("retention.ms", "86400000"),
+        ("redpanda.iceberg.mode", "value_schema_latest"),
+        ("redpanda.iceberg.partition.spec", "(symbol)"),
+        ("redpanda.iceberg.target.lag.ms", "30000"),
+        ("redpanda.iceberg.invalid.record.action", "dlq_table"),
+        ("redpanda.iceberg.delete", "false"),
+        ("cleanup.policy", "delete"),
+        ("max.message.bytes", "1048576"),
+    ] {
+        assert_eq!(trades.config.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    assert_eq!(trades.schema.as_ref().map(|s| s.text.as_str()), Some(SCHEMA));
+    assert!(config.topics[1].config.is_empty());
+    let pipeline = &config.pipelines[0];
+    assert_eq!(pipeline.spec.trigger, Trigger::OnCommit(vec!["trades".into()]));
+    assert_eq!(pipeline.spec.into.mode, PublishMode::Upsert);
+    assert_eq!(pipeline.spec.on_error.retry, 3);
+    assert!(pipeline.spec.sql.starts_with("SELECT symbol"));
+    assert_eq!(
+        (config.listen.kafka, config.listen.http, config.listen.postgres),
+        (Some(19_092), Some(18_080), None)
+    );
+    assert_eq!(config.log_level.as_deref(), Some("debug"));
+}
+
+#[test]
+fn a_directory_is_merged_and_doubles_are_refused() {
+    let one = "version: 1\ntopics:\n  a: { partitions: 1 }\n";
+    let two = "version: 1\ntopics:\n  b:\n    partitions: 2\n";
+    let directory = Directory::new(&[("1.yaml", one), ("2.yml", two), ("notes.txt", "x")]);
+    let config = directory.load("").expect("valid");
+    assert_eq!(config.topics.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let again = Directory::new(&[("1.yaml", one), ("2.yaml", "version: 1\ntopics:\n  c: {}\n  a: {}\n")]);
+    let problems = again.problems("");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("4: topics.a: is declared twice, first at "), "{problems:?}");
+    assert!(problems[0].ends_with("1.yaml:3"), "{problems:?}");
+    assert!(Directory::new(&[]).problems("")[0].contains("no *.yaml"));
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest() {
+    let text = "version: 1\ntopics:\n  trades:\n    partitons: 3\n    iceberg:\n      mode: key_value\n      lag: 3s\n";
+    let directory = Directory::new(&[("frazil.yaml", text)]);
+    let problems = directory.problems("frazil.yaml");
+    assert_eq!(
+        problems,
+        [
+            "4: topics.trades.partitons: unknown key; did you mean `partitions`?",
+            "7: topics.trades.iceberg.lag: unknown key; known are mode, partition_by, target_lag, on_invalid, \
+             delete_with_topic",
+        ]
+    );
+    let shown = directory.load("frazil.yaml").expect_err("refused").to_string();
+    assert!(
+        shown.lines().next().is_some_and(|l| l.contains("frazil.yaml:4: topics.trades.partitons: ")),
+        "{shown}"
+    );
+}
+
+#[test]
+fn blocks_of_later_versions_are_named_as_such() {
+    for block in ["connectors", "tables", "ingest", "generators", "services", "secrets"] {
+        let text = format!("version: 1\n{block}:\n  x: {{}}\n");
+        let problems = Directory::new(&[("frazil.yaml", &text)]).problems("frazil.yaml");
+        assert_eq!(problems, [format!("2: {block}: is not available yet in this version")]);
+    }
+}
+
+#[test]
+fn every_problem_is_listed_with_its_line() {
+    let text = r#"version: 2
+topics:
+  "bad name": {}
+  t:
+    partitions: none
+    retention: soon
+    schema: { value: missing.json }
+    config: { cleanup.policy: [a] }
+pipelines:
+  p:
+    sql: SELECT 1
+    trigger: { every: often }
+    into: { topic: t, mode: upsert, format: avro }
+  q:
+    into: {}
+server:
+  listen: { kafka: 0.0.0.0:9092 }
+"#;
+    let problems = Directory::new(&[("frazil.yaml", text)]).problems("frazil.yaml");
+    for (line, part) in [
+        ("1: version", "version 1"),
+        ("3: topics.bad name", "no topic name"),
+        ("5: topics.t.partitions", "no whole number"),
+        ("6: topics.t.retention", "does not start with a number"),
+        ("7: topics.t.schema.value", "cannot be read"),
+        ("8: topics.t.config.cleanup.policy", "single value"),
+        ("12: pipelines.p.trigger.every", "does not start with a number"),
+        ("12: pipelines.p.trigger", "needs `every`"),
+        ("13: pipelines.p.into.format", "not available yet"),
+        ("13: pipelines.p.into.key", "missing"),
+        ("14: pipelines.q.sql", "missing"),
+        ("14: pipelines.q.trigger", "missing"),
+        ("15: pipelines.q.into.topic", "missing"),
+        ("17: server.listen.kafka", "server.auth"),
+    ] {
+        assert!(
+            problems.iter().any(|p| p.starts_with(&format!("{line}: ")) && p.contains(part)),
+            "{line} … {part} is not among {problems:#?}"
+        );
+    }
+    assert_eq!(problems.len(), 14, "{problems:#?}");
+}
+
+#[test]
+fn schemas_and_properties_are_checked_offline() {
+    let text = r#"version: 1
+topics:
+  a:
+    schema: { value: broken.json }
+    iceberg: { mode: value_schema_latest }
+  b:
+    iceberg: { mode: value_schema_latest }
+  c:
+    config: { retention.msec: 5 }
+  d:
+    config: { redpanda.iceberg.mode: sideways }
+"#;
+    let problems = Directory::new(&[("frazil.yaml", text), ("broken.json", "{")]).problems("frazil.yaml");
+    for (line, part) in [
+        ("4: topics.a.schema.value", "no JSON"),
+        ("6: topics.b.schema", "takes its columns from it"),
+        ("8: topics.c", "retention.ms"),
+        ("10: topics.d", "sideways"),
+    ] {
+        assert!(
+            problems.iter().any(|p| p.starts_with(&format!("{line}: ")) && p.contains(part)),
+            "{line} … {part} is not among {problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn references_and_circles_are_checked() {
+    let text = r#"version: 1
+topics:
+  trades: {}
+pipelines:
+  lost:
+    sql: SELECT 1
+    trigger: { on_commit: [trade] }
+    into: { topic: lost }
+  there:
+    sql: SELECT 1
+    trigger: { on_commit: [b] }
+    into: { topic: a }
+  back:
+    sql: SELECT 1
+    trigger: { on_commit: [a] }
+    into: { topic: b }
+  two:
+    sql: SELECT 1; SELECT 2
+    trigger: { every: 5s }
+    into: { topic: two }
+  wrong:
+    sql: SELEC 1
+    trigger: { every: 5s }
+    into: { topic: wrong }
+"#;
+    let problems = Directory::new(&[("frazil.yaml", text)]).problems("frazil.yaml");
+    for (line, part) in [
+        ("5: pipelines.lost.trigger.on_commit", "did you mean `trades`"),
+        ("9: pipelines.there", "circle"),
+        ("13: pipelines.back", "circle"),
+        ("18: pipelines.two.sql", "2 statements"),
+        ("22: pipelines.wrong.sql", ""),
+    ] {
+        assert!(
+            problems.iter().any(|p| p.starts_with(&format!("{line}: ")) && p.contains(part)),
+            "{line} … {part} is not among {problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn hostile_yaml_is_refused() {
+    for (text, part) in [
+        ("version: 1\na: &x [1]\nb: *x\n", "anchors"),
+        ("version: 1\ntopics: !!map {}\n", "tags"),
+        ("version: 1\n---\nversion: 1\n", "second document"),
+        ("version: 1\nversion: 1\n", "twice"),
+        ("version: 1\n? [a]\n: b\n", "single value"),
+        ("version: [1\n", "no YAML"),
+        ("- a\n", "must be a map"),
+        ("", "missing"),
+    ] {
+        let problems = Directory::new(&[("frazil.yaml", text)]).problems("frazil.yaml");
+        assert!(problems.iter().any(|p| p.contains(part)), "{text:?}: {problems:?}");
+    }
+    let deep = format!("version: 1\nx: {}{}\n", "[".repeat(5_000), "]".repeat(5_000));
+    assert!(!Directory::new(&[("frazil.yaml", &deep)]).problems("frazil.yaml").is_empty());
+    let missing = Config::load(Path::new("/nowhere/frazil.yaml")).expect_err("missing");
+    assert!(missing.to_string().contains("/nowhere/frazil.yaml: cannot be read"), "{missing}");
+}

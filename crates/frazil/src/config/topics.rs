@@ -1,0 +1,108 @@
+//! The block `topics`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::problem::Place;
+use super::reader::Block;
+
+/// A topic that should exist.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicBlock {
+    pub name: String,
+    pub place: Place,
+    /// None: as many as there are, or the node's default.
+    pub partitions: Option<i32>,
+    /// Properties by Kafka's names, the ones that the friendly keys stand for included.
+    pub config: BTreeMap<String, String>,
+    /// Schema of the values: subject `<topic>-value`.
+    pub schema: Option<SchemaBlock>,
+}
+
+/// A schema file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchemaBlock {
+    pub place: Place,
+    pub file: PathBuf,
+    /// The file's contents; empty when it could not be read, which is a problem of its own.
+    pub text: String,
+}
+
+const KEYS: &[&str] = &["partitions", "retention", "schema", "iceberg", "config"];
+const ICEBERG_KEYS: &[&str] = &["mode", "partition_by", "target_lag", "on_invalid", "delete_with_topic"];
+
+pub(super) fn read(name: String, place: Place, mut block: Block<'_>, directory: &Path) -> TopicBlock {
+    if let Err(error) = base::TopicName::new(&name) {
+        block.problem_at(&place, "", error.to_string());
+    }
+    let partitions = block.number("partitions", 1);
+    let mut config = BTreeMap::new();
+    if let Some(ms) = block.duration_ms("retention") {
+        config.insert("retention.ms".to_owned(), ms.to_string());
+    }
+    let schema = block.block("schema").and_then(|schema| read_schema(schema, directory));
+    if let Some(iceberg) = block.block("iceberg") {
+        read_iceberg(iceberg, &mut config);
+    }
+    read_config(&mut block, &mut config);
+    block.close(KEYS, &["landing", "compatibility", "backfill"]);
+    TopicBlock { name, place, partitions, config, schema }
+}
+
+fn read_schema(mut block: Block<'_>, directory: &Path) -> Option<SchemaBlock> {
+    let value = block.text_at("value");
+    let schema = match value {
+        None => {
+            block.problem("value", "is missing: name a JSON schema file");
+            None
+        }
+        Some((place, file)) => {
+            let file = directory.join(file);
+            let text = super::read_text(&file).unwrap_or_else(|reason| {
+                block.problem_at(&place, "value", format!("{} {reason}", file.display()));
+                String::new()
+            });
+            Some(SchemaBlock { place, file, text })
+        }
+    };
+    block.close(&["value"], &["key", "compatibility"]);
+    schema
+}
+
+/// Friendly keys to the properties they stand for.
+pub(super) fn read_iceberg(mut block: Block<'_>, config: &mut BTreeMap<String, String>) {
+    let mut set = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            config.insert(name.to_owned(), value);
+        }
+    };
+    match block.text("mode") {
+        Some(mode) => set("redpanda.iceberg.mode", Some(mode)),
+        None => block.problem("mode", "is missing; write for example `mode: value_schema_latest`"),
+    }
+    let spec = block.texts("partition_by").map(|fields| match fields.as_slice() {
+        [one] if one.starts_with('(') => one.clone(),
+        fields => format!("({})", fields.join(", ")),
+    });
+    set("redpanda.iceberg.partition.spec", spec);
+    set("redpanda.iceberg.target.lag.ms", block.duration_ms("target_lag").map(|ms| ms.to_string()));
+    set("redpanda.iceberg.invalid.record.action", block.text("on_invalid"));
+    set("redpanda.iceberg.delete", block.boolean("delete_with_topic").map(|b| b.to_string()));
+    block.close(ICEBERG_KEYS, &["namespace", "key", "kind", "format_version"]);
+}
+
+/// The escape hatch: properties by their own names. One that is set by a friendly key too is refused.
+pub(super) fn read_config(block: &mut Block<'_>, config: &mut BTreeMap<String, String>) {
+    for (name, place, node) in block.entries("config") {
+        let key = format!("config.{name}");
+        let Some(value) = node.text() else {
+            block.problem_at(&place, &key, format!("must be a single value, not {}", node.kind()));
+            continue;
+        };
+        if config.contains_key(&name) {
+            block.problem_at(&place, &key, "is already set by another key of this topic");
+            continue;
+        }
+        config.insert(name, value.to_owned());
+    }
+}
