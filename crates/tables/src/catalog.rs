@@ -5,27 +5,41 @@
 //! Invariants: the pointer of a table moves only from the metadata that a commit was checked against; metadata files
 //! are durable before the pointer moves.
 
+mod conditional;
+mod loaded;
+mod metadata_files;
+mod names;
+mod namespaces;
+mod pointers;
+mod requests;
+
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use base::{ErrorKind, Fault, SharedClock};
 use iceberg::spec::TableMetadata;
-use iceberg::{TableRequirement, TableUpdate};
 use tokio::sync::watch;
-use uuid::Uuid;
 
-use crate::commit::{CommitError, CommitOutcome};
-use crate::progress::{Advance, Progress};
-use crate::scan::Scan;
+use crate::scan::ManifestCache;
 use crate::settings::Settings;
-use crate::writer::{StagedFiles, TableWriter, WriteError};
+use metadata_files::MetadataCache;
+
+#[cfg(test)]
+pub(crate) use conditional::injected;
 
 /// Name of a table: namespace levels and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableIdent {
     pub namespace: Vec<String>,
     pub name: String,
+}
+
+impl fmt::Display for TableIdent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.namespace.join("."), self.name)
+    }
 }
 
 /// A table to be created.
@@ -101,127 +115,85 @@ pub struct Deps {
 
 /// All tables of the embedded catalog. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Tables {}
+pub struct Tables(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    deps: Deps,
+    metadata: MetadataCache,
+    manifests: ManifestCache,
+    changes: watch::Sender<u64>,
+    #[cfg(test)]
+    faults: injected::Faults,
+}
 
 impl Tables {
     /// Opens the catalog, making the default namespace when missing.
-    pub fn open(_settings: Settings, _deps: Deps) -> Result<Self, CatalogError> {
-        unimplemented!()
+    pub fn open(settings: Settings, deps: Deps) -> Result<Self, CatalogError> {
+        let tables = Self(Arc::new(Inner {
+            metadata: MetadataCache::new(settings.metadata_cache_max),
+            manifests: ManifestCache::new(settings.manifest_cache_files_max),
+            settings,
+            deps,
+            changes: watch::Sender::new(0),
+            #[cfg(test)]
+            faults: Default::default(),
+        }));
+        let namespace = vec![tables.settings().default_namespace.clone()];
+        match tables.create_namespace(&namespace, BTreeMap::new()) {
+            Ok(()) | Err(CatalogError::NamespaceExists(_)) => Ok(tables),
+            Err(e) => Err(e),
+        }
     }
+
     pub fn settings(&self) -> &Settings {
-        unimplemented!()
+        &self.0.settings
     }
+
     pub fn objects(&self) -> &storage::Objects {
-        unimplemented!()
+        &self.0.deps.objects
     }
+
     /// `name` in the default namespace.
-    pub fn ident(&self, _name: &str) -> TableIdent {
-        unimplemented!()
+    pub fn ident(&self, name: &str) -> TableIdent {
+        TableIdent { namespace: vec![self.settings().default_namespace.clone()], name: name.to_owned() }
     }
-    pub fn namespaces(&self) -> Result<Vec<Vec<String>>, CatalogError> {
-        unimplemented!()
-    }
-    pub fn namespace_properties(
-        &self,
-        _namespace: &[String],
-    ) -> Result<BTreeMap<String, String>, CatalogError> {
-        unimplemented!()
-    }
-    pub fn create_namespace(
-        &self,
-        _namespace: &[String],
-        _properties: BTreeMap<String, String>,
-    ) -> Result<(), CatalogError> {
-        unimplemented!()
-    }
-    pub fn tables(&self, _namespace: &[String]) -> Result<Vec<TableIdent>, CatalogError> {
-        unimplemented!()
-    }
-    pub async fn create(&self, _ident: &TableIdent, _table: NewTable) -> Result<Table, CatalogError> {
-        unimplemented!()
-    }
-    /// The current version; metadata is cached in memory by location.
-    pub async fn load(&self, _ident: &TableIdent) -> Result<Table, CatalogError> {
-        unimplemented!()
-    }
-    /// Forgets the table; its files stay unless `purge`.
-    pub async fn drop(&self, _ident: &TableIdent, _purge: bool) -> Result<(), CatalogError> {
-        unimplemented!()
-    }
-    /// The one commit path: checks the requirements against the current metadata and applies the updates to it.
-    /// Writes the metadata file (durable), then moves the pointer if nobody else has.
-    pub async fn commit(
-        &self,
-        _ident: &TableIdent,
-        _requirements: Vec<TableRequirement>,
-        _updates: Vec<TableUpdate>,
-    ) -> Result<Table, CommitError> {
-        unimplemented!()
-    }
+
     /// Changes with every commit, creation and drop.
     pub fn watch(&self) -> watch::Receiver<u64> {
-        unimplemented!()
+        self.0.changes.subscribe()
     }
 
-    /// Begins staging rows for a table.
-    pub fn writer(&self, _table: &Table) -> Result<TableWriter, WriteError> {
-        unimplemented!()
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.deps.clock.now_ms()
     }
-    /// Appends staged files and moves progress, exactly once: reload, gather facts, `commit::decide`, conditional
-    /// write; any reply that is not a definite rejection is looked up again. `staged` may be empty (offsets only).
-    /// `summary` adds properties to the snapshot (counts of dead letters, dropped and skipped records).
-    pub async fn append(
+
+    pub(crate) fn manifest_cache(&self) -> &ManifestCache {
+        &self.0.manifests
+    }
+
+    fn changed(&self) {
+        self.0.changes.send_modify(|version| *version += 1);
+    }
+
+    /// Runs a write of the control store where it may block.
+    async fn transact<T: Send + 'static, E>(
         &self,
-        _ident: &TableIdent,
-        _staged: StagedFiles,
-        _advances: Vec<Advance>,
-        _summary: BTreeMap<String, String>,
-    ) -> Result<CommitOutcome, CommitError> {
-        unimplemented!()
-    }
-    /// Adds columns (optional ones, at the end) so that `schema` fits; refuses anything else by name.
-    pub async fn evolve(&self, _ident: &TableIdent, _schema: &SchemaRef) -> Result<Table, CommitError> {
-        unimplemented!()
-    }
-    /// Accepts the table's present state as the truth after `RolledBack` or `Diverged`: writes `progress` as property and carrier.
-    pub async fn accept_progress(
-        &self,
-        _ident: &TableIdent,
-        _progress: Progress,
-    ) -> Result<Table, CommitError> {
-        unimplemented!()
+        work: impl FnOnce(&mut storage::ControlTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        E: From<storage::ControlError> + From<CatalogError> + Send + 'static,
+    {
+        let control = self.0.deps.control.clone();
+        let done = tokio::task::spawn_blocking(move || control.transact(work)).await;
+        done.unwrap_or_else(|e| {
+            let source = std::io::Error::other(e);
+            Err(storage::ControlError::Open { path: "catalog".into(), source }.into())
+        })
     }
 }
 
-impl Table {
-    pub fn uuid(&self) -> Uuid {
-        self.metadata.uuid()
-    }
-    /// The current columns as Arrow, with `PARQUET:field_id` metadata.
-    pub fn arrow_schema(&self) -> Result<SchemaRef, CatalogError> {
-        unimplemented!()
-    }
-    pub fn current_snapshot_id(&self) -> Option<i64> {
-        self.metadata.current_snapshot_id()
-    }
-    /// Oldest first.
-    pub fn snapshots(&self) -> Vec<SnapshotInfo> {
-        unimplemented!()
-    }
-    /// Progress as the commit would judge it (nearest carrier on main, property when the chain has expired); the error
-    /// says that the table is rolled back, and how.
-    pub fn progress(&self) -> Result<Progress, CommitError> {
-        unimplemented!()
-    }
-    /// Rows in the current snapshot, from its summary.
-    pub fn total_records(&self) -> u64 {
-        unimplemented!()
-    }
-}
-
-impl Tables {
-    /// Files of a snapshot (current when none).
-    pub async fn scan(&self, _table: &Table, _snapshot_id: Option<i64>) -> Result<Scan, CatalogError> {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+#[path = "catalog/tests.rs"]
+mod tests;

@@ -8,7 +8,13 @@
 pub mod catalog;
 pub mod columns;
 pub mod commit;
+#[cfg(test)]
+mod fixture;
+mod manifests;
+pub mod partitioning;
 pub mod progress;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 pub mod scan;
 pub mod settings;
 pub mod writer;

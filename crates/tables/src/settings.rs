@@ -15,6 +15,16 @@ pub struct Settings {
     pub open_files_max: usize,
     /// Most snapshots kept in the metadata's log of previous metadata files.
     pub metadata_previous_max: usize,
+    /// Most parsed metadata files kept in memory.
+    pub metadata_cache_max: usize,
+    /// Most data files whose manifest entries are kept in memory.
+    pub manifest_cache_files_max: usize,
+    /// Small manifests are merged when a commit finds this many.
+    pub manifests_to_merge: usize,
+    /// A manifest of this size is not merged any more.
+    pub manifest_target_bytes: u64,
+    /// Attempts of one append before it gives up.
+    pub commit_attempts: u32,
 }
 
 impl Default for Settings {
@@ -26,6 +36,11 @@ impl Default for Settings {
             zstd_level: 1,
             open_files_max: 64,
             metadata_previous_max: 100,
+            metadata_cache_max: 64,
+            manifest_cache_files_max: 50_000,
+            manifests_to_merge: 20,
+            manifest_target_bytes: 8 << 20,
+            commit_attempts: 20,
         }
     }
 }

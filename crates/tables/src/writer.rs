@@ -1,20 +1,44 @@
 //! Rows to staged Parquet files.
+//!
+//! Owns: matching rows to the table's columns, splitting them by partition, open files and their limits, names of
+//! data files.
+//! Does not own: committing; where bytes lie (`storage::Objects`).
+//! Invariants: a staged file is durable; its partition and bounds hold for every row in it; no partition value can
+//! lead out of the table's directory.
+
+mod align;
+mod bounds;
+mod encode;
+mod split;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use base::{ErrorKind, Fault};
+use iceberg::spec::{DataFile, PartitionSpecRef, Struct};
+use uuid::Uuid;
+
+use crate::catalog::{Table, Tables};
+use encode::{Encoding, OpenFile};
+use split::Splitter;
 
 /// Files that are durable but belong to no snapshot yet.
 #[derive(Debug, Clone, Default)]
 pub struct StagedFiles {
-    pub(crate) files: Vec<iceberg::spec::DataFile>,
+    pub(crate) files: Vec<DataFile>,
+    /// The table they were staged for; none when there are no files.
+    pub(crate) table: Option<Uuid>,
+    pub(crate) spec_id: i32,
 }
 
 impl StagedFiles {
     pub fn rows(&self) -> u64 {
-        self.files.iter().map(iceberg::spec::DataFile::record_count).sum()
+        self.files.iter().map(DataFile::record_count).sum()
     }
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(iceberg::spec::DataFile::file_size_in_bytes).sum()
+        self.files.iter().map(DataFile::file_size_in_bytes).sum()
     }
     pub fn len(&self) -> usize {
         self.files.len()
@@ -45,20 +69,175 @@ impl Fault for WriteError {
     }
 }
 
+impl From<parquet::errors::ParquetError> for WriteError {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Self::Parquet(error.to_string())
+    }
+}
+
+impl From<arrow::error::ArrowError> for WriteError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Parquet(error.to_string())
+    }
+}
+
+impl From<iceberg::Error> for WriteError {
+    fn from(error: iceberg::Error) -> Self {
+        Self::Parquet(error.to_string())
+    }
+}
+
+/// Rows that are encoded before sizes are looked at again.
+const SLICE_ROWS: usize = 64 << 10;
+
 /// Stages rows of one table as Parquet files; dropping it leaves orphans at worst.
 #[derive(Debug)]
-pub struct TableWriter {}
+pub struct TableWriter {
+    tables: Tables,
+    table: Uuid,
+    location: String,
+    schema: SchemaRef,
+    spec: PartitionSpecRef,
+    splitter: Option<Splitter>,
+    /// Chosen by the first rows; the same for all files.
+    encoding: Option<Arc<Encoding>>,
+    open: HashMap<Struct, Slot>,
+    /// Counts writes: the least recently used file leaves first.
+    tick: u64,
+    written: StagedFiles,
+}
+
+#[derive(Debug)]
+struct Slot {
+    file: OpenFile,
+    used: u64,
+}
+
+impl Tables {
+    /// Begins staging rows for a table.
+    pub fn writer(&self, table: &Table) -> Result<TableWriter, WriteError> {
+        let metadata = &table.metadata;
+        let schema = table.arrow_schema().map_err(|e| WriteError::Parquet(e.to_string()))?;
+        let spec = Arc::clone(metadata.default_partition_spec());
+        let splitter = match spec.is_unpartitioned() {
+            true => None,
+            false => Some(Splitter::new(&spec, metadata.current_schema())?),
+        };
+        Ok(TableWriter {
+            tables: self.clone(),
+            table: metadata.uuid(),
+            location: metadata.location().to_owned(),
+            schema,
+            written: StagedFiles { files: Vec::new(), table: Some(metadata.uuid()), spec_id: spec.spec_id() },
+            spec,
+            splitter,
+            encoding: None,
+            open: HashMap::new(),
+            tick: 0,
+        })
+    }
+}
 
 impl TableWriter {
     /// Columns are matched by name; missing nullable ones become null. CPU-bound: run it on the compute runtime.
-    pub async fn write(&mut self, _batch: &RecordBatch) -> Result<(), WriteError> {
-        unimplemented!()
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let batch = align::align(batch, &self.schema)?;
+        let parts = match &self.splitter {
+            None => vec![(Struct::empty(), batch)],
+            Some(splitter) => splitter.split(&batch)?,
+        };
+        for (partition, rows) in parts {
+            let mut start = 0;
+            while start < rows.num_rows() {
+                let len = SLICE_ROWS.min(rows.num_rows() - start);
+                self.write_part(&partition, &rows.slice(start, len)).await?;
+                start += len;
+            }
+        }
+        Ok(())
     }
+
+    async fn write_part(&mut self, partition: &Struct, rows: &RecordBatch) -> Result<(), WriteError> {
+        let settings = self.tables.settings().clone();
+        if !self.open.contains_key(partition) {
+            while self.open.len() >= settings.open_files_max.max(1) {
+                self.close_one(|slot| std::cmp::Reverse(slot.used)).await?;
+            }
+            let encoding = match &self.encoding {
+                Some(encoding) => Arc::clone(encoding),
+                None => self.encoding.insert(Arc::new(Encoding::choose(rows, &settings)?)).clone(),
+            };
+            let file = OpenFile::new(Arc::clone(&self.schema), &encoding)?;
+            self.open.insert(partition.clone(), Slot { file, used: 0 });
+        }
+        self.tick += 1;
+        let Some(slot) = self.open.get_mut(partition) else { return Ok(()) };
+        slot.used = self.tick;
+        slot.file.write(rows)?;
+        if slot.file.encoded_bytes() >= settings.target_file_bytes {
+            self.close(&partition.clone()).await?;
+        }
+        // Files of many partitions together may not take more memory than two whole ones.
+        while self.open.len() > 1 && self.open_bytes() > settings.target_file_bytes.saturating_mul(2) {
+            self.close_one(|slot| slot.file.encoded_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    async fn close_one<K: Ord>(&mut self, rank: impl Fn(&Slot) -> K) -> Result<(), WriteError> {
+        let chosen = self.open.iter().max_by_key(|(_, slot)| rank(slot)).map(|(key, _)| key.clone());
+        match chosen {
+            Some(partition) => self.close(&partition).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&mut self, partition: &Struct) -> Result<(), WriteError> {
+        let Some(slot) = self.open.remove(partition) else { return Ok(()) };
+        let finished = slot.file.finish()?;
+        let mut location = format!("{}/data/", self.location);
+        if let Some(splitter) = &self.splitter {
+            location.push_str(&splitter.directory(partition));
+        }
+        location.push_str(&format!("{}.parquet", Uuid::now_v7()));
+        self.tables.objects().put_new(&location, finished.bytes.clone()).await?;
+        let file = finished.data_file(location, partition.clone(), self.spec.spec_id())?;
+        self.written.files.push(file);
+        Ok(())
+    }
+
+    fn open_bytes(&self) -> u64 {
+        self.open.values().map(|slot| slot.file.encoded_bytes()).sum()
+    }
+
     /// Estimated encoded bytes so far.
     pub fn buffered_bytes(&self) -> u64 {
-        unimplemented!()
+        self.written.bytes() + self.open_bytes()
     }
-    pub async fn finish(self) -> Result<StagedFiles, WriteError> {
-        unimplemented!()
+
+    /// Rows so far, staged or not.
+    pub fn rows(&self) -> u64 {
+        self.written.rows() + self.open.values().map(|slot| slot.file.rows()).sum::<u64>()
+    }
+
+    /// Id of the table that the rows belong to.
+    pub fn table(&self) -> Uuid {
+        self.table
+    }
+
+    /// Closes all files; they are durable on return.
+    pub async fn finish(mut self) -> Result<StagedFiles, WriteError> {
+        // Oldest first, so that files are staged in an order that does not depend on hashing.
+        while !self.open.is_empty() {
+            self.close_one(|slot| std::cmp::Reverse(slot.used)).await?;
+        }
+        Ok(self.written)
     }
 }
+
+#[cfg(test)]
+#[path = "writer/tests.rs"]
+mod tests;

@@ -1,0 +1,184 @@
+//! The one commit path: requirements, updates, a conditional move of the pointer.
+//!
+//! Owns: which updates are allowed at all; the outcome of a commit (made, certainly not made, unknown).
+//! Invariants: the pointer moves in one transaction that compares it with the metadata that was checked; nothing is
+//! deleted unless the outcome is certain.
+
+use std::sync::Arc;
+
+use iceberg::spec::{TableMetadata, TableMetadataBuildResult};
+use iceberg::{TableRequirement, TableUpdate};
+
+use super::metadata_files::next_location;
+use super::pointers::{self, Pointer};
+use super::{CatalogError, Table, TableIdent, Tables};
+use crate::commit::CommitError;
+
+/// Attempts of one commit when others move the pointer first but its requirements still hold.
+const ATTEMPTS: u32 = 10;
+
+impl From<storage::ControlError> for CommitError {
+    fn from(error: storage::ControlError) -> Self {
+        Self::Catalog(error.into())
+    }
+}
+
+impl Tables {
+    /// The one commit path: checks the requirements against the current metadata and applies the updates to it.
+    /// Writes the metadata file (durable), then moves the pointer if nobody else has. `RequirementFailed` and
+    /// `Invalid` mean that nothing was made; after another error the outcome is unknown.
+    pub async fn commit(
+        &self,
+        ident: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Table, CommitError> {
+        for _ in 0..ATTEMPTS {
+            let current = self.load(ident).await?;
+            for requirement in &requirements {
+                requirement
+                    .check(Some(&current.metadata))
+                    .map_err(|e| CommitError::RequirementFailed(failed_requirement(&e)))?;
+            }
+            let built = self.apply(&current, updates.clone())?;
+            if built.changes.is_empty() {
+                return Ok(current);
+            }
+            if let Some(table) = self.publish(&current, built).await? {
+                return Ok(table);
+            }
+        }
+        let why = format!("table {ident} changed {ATTEMPTS} times while this commit was made; try again");
+        Err(CommitError::RequirementFailed(why))
+    }
+
+    fn apply(
+        &self,
+        current: &Table,
+        updates: Vec<TableUpdate>,
+    ) -> Result<TableMetadataBuildResult, CommitError> {
+        let invalid = |e: iceberg::Error| CommitError::Invalid(e.message().to_owned());
+        let location = Some(current.metadata_location.to_string());
+        let mut builder = TableMetadata::clone(&current.metadata).into_builder(location);
+        for update in updates {
+            self.check_update(&current.metadata, &update)?;
+            builder = update.apply(builder).map_err(invalid)?;
+        }
+        builder.build().map_err(invalid)
+    }
+
+    /// Updates that the library would apply and that would hurt: they are refused.
+    fn check_update(&self, current: &TableMetadata, update: &TableUpdate) -> Result<(), CommitError> {
+        let outside = |e: storage::ObjectError| CommitError::Invalid(e.to_string());
+        match update {
+            TableUpdate::SetLocation { location } if location.trim_end_matches('/') != current.location() => {
+                Err(CommitError::Invalid(format!(
+                    "the table lies at {} and cannot be moved to {location}",
+                    current.location()
+                )))
+            }
+            TableUpdate::AssignUuid { uuid } if *uuid != current.uuid() => {
+                Err(CommitError::Invalid(format!("the table has uuid {} and keeps it", current.uuid())))
+            }
+            TableUpdate::AddSnapshot { snapshot } => {
+                self.objects().path(snapshot.manifest_list()).map(|_| ()).map_err(outside)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// None when somebody else has moved the pointer.
+    async fn publish(
+        &self,
+        current: &Table,
+        built: TableMetadataBuildResult,
+    ) -> Result<Option<Table>, CommitError> {
+        let metadata = Arc::new(built.metadata);
+        let location = next_location(metadata.location(), Some(&current.metadata_location));
+        self.write_metadata(&location, &metadata).await?;
+        #[cfg(test)]
+        self.0.faults.strike(injected::At::BeforePointer)?;
+        let (ident, old) = (current.ident.clone(), Arc::clone(&current.metadata_location));
+        let new = Pointer { uuid: metadata.uuid(), metadata_location: location.clone() };
+        let moved = self
+            .transact(move |tx| {
+                let Some(pointer) = pointers::get(tx, &ident)? else {
+                    return Err(CommitError::Catalog(CatalogError::NoSuchTable(ident.to_string())));
+                };
+                if *pointer.metadata_location != *old {
+                    return Ok(false);
+                }
+                pointers::put(tx, &ident, &new)?;
+                Ok(true)
+            })
+            .await?;
+        if !moved {
+            let _ = self.objects().delete(&location).await;
+            return Ok(None);
+        }
+        self.remember_metadata(&location, &metadata);
+        self.changed();
+        #[cfg(test)]
+        self.0.faults.strike(injected::At::AfterPointer)?;
+        self.remove_expired(&metadata, &built.expired_metadata_logs).await;
+        let ident = current.ident.clone();
+        Ok(Some(Table { ident, metadata, metadata_location: location.into() }))
+    }
+
+    /// Removes metadata files that fell out of the log, where the table asks for it.
+    async fn remove_expired(&self, metadata: &TableMetadata, expired: &[iceberg::spec::MetadataLog]) {
+        const WANTED: &str = "write.metadata.delete-after-commit.enabled";
+        if metadata.properties().get(WANTED).is_none_or(|v| v != "true") {
+            return;
+        }
+        let own = format!("{}/metadata/", metadata.location());
+        for log in expired.iter().filter(|log| log.metadata_file.starts_with(&own)) {
+            if let Err(error) = self.objects().delete(&log.metadata_file).await {
+                tracing::warn!(file = %log.metadata_file, %error, "an old metadata file stays");
+            }
+        }
+    }
+}
+
+/// Iceberg's words begin with "Requirement failed", and so does our error.
+fn failed_requirement(error: &iceberg::Error) -> String {
+    let message = error.message();
+    message.strip_prefix("Requirement failed: ").unwrap_or(message).to_owned()
+}
+
+/// Faults that tests inject: the error is reported, what came before it stays done.
+#[cfg(test)]
+pub(crate) mod injected {
+    use parking_lot::Mutex;
+
+    use super::CatalogError;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum At {
+        BeforePointer,
+        AfterPointer,
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Faults(Mutex<Vec<At>>);
+
+    impl Faults {
+        pub(crate) fn add(&self, at: At) {
+            self.0.lock().push(at);
+        }
+
+        pub(super) fn strike(&self, at: At) -> Result<(), CatalogError> {
+            let mut planned = self.0.lock();
+            let Some(index) = planned.iter().position(|p| *p == at) else { return Ok(()) };
+            planned.remove(index);
+            let source = std::io::Error::other("injected: the reply was lost");
+            Err(storage::ControlError::Open { path: format!("{at:?}"), source }.into())
+        }
+    }
+
+    impl super::Tables {
+        pub(crate) fn faults(&self) -> &Faults {
+            &self.0.faults
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Names of namespaces and tables, and where a table's files lie.
+//!
+//! Owns: which names are allowed; the directory of a new table.
+//! Invariants: a name never leaves its directory, whatever reads the location.
+
+use uuid::Uuid;
+
+use super::{CatalogError, TableIdent, Tables};
+
+/// Most bytes of one name.
+const NAME_BYTES_MAX: usize = 255;
+/// Most levels of a namespace.
+const LEVELS_MAX: usize = 8;
+
+pub(crate) fn check_ident(ident: &TableIdent) -> Result<(), CatalogError> {
+    check_namespace(&ident.namespace)?;
+    check_name("table", &ident.name)
+}
+
+pub(crate) fn check_namespace(namespace: &[String]) -> Result<(), CatalogError> {
+    if namespace.is_empty() || namespace.len() > LEVELS_MAX {
+        let why = format!("a namespace has 1 to {LEVELS_MAX} levels, not {}", namespace.len());
+        return Err(CatalogError::Invalid(why));
+    }
+    namespace.iter().try_for_each(|level| check_name("namespace", level))
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), CatalogError> {
+    let refuse = |why: &str| Err(CatalogError::Invalid(format!("{what} name {name:?}: {why}")));
+    if name.is_empty() {
+        return refuse("it is empty");
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(CatalogError::Invalid(format!(
+            "a {what} name has at most {NAME_BYTES_MAX} bytes, this one has {}",
+            name.len()
+        )));
+    }
+    if name.starts_with('.') || name.contains("..") {
+        return refuse("it may not begin with a dot or contain two in a row");
+    }
+    if name.contains("${") {
+        return refuse("it may not contain `${`");
+    }
+    if let Some(c) = name.chars().find(|c| c.is_control() || matches!(c, '/' | '\\' | '%' | '*' | '?')) {
+        return refuse(&format!("it may not contain {c:?}"));
+    }
+    Ok(())
+}
+
+/// A directory name that means the same to every reader of a location.
+fn directory(name: &str) -> (String, bool) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '=' | '@');
+    let safe: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let changed = safe != name;
+    (safe, changed)
+}
+
+impl Tables {
+    /// Where a new table's files go: `<warehouse>/<namespace>/<table>`, with a suffix when files of a dropped table
+    /// lie there, or when the name had to be changed.
+    pub(super) async fn free_location(&self, ident: &TableIdent) -> Result<String, CatalogError> {
+        let mut location = self.objects().root().to_owned();
+        let mut suffixed = false;
+        for level in ident.namespace.iter().chain([&ident.name]) {
+            let (name, changed) = directory(level);
+            location.push('/');
+            location.push_str(&name);
+            suffixed |= changed;
+        }
+        if suffixed || !self.objects().list(&location).await?.is_empty() {
+            let id = Uuid::new_v4().simple().to_string();
+            location.push('-');
+            location.push_str(&id[..8]);
+        }
+        Ok(location)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_place() {
+        for good in ["trades", "trades~dlq", "shop.public.orders", "Größe", "a b", &"x".repeat(255)] {
+            assert!(check_name("table", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a..b",
+            "a/b",
+            "a\\b",
+            "a%2Fb",
+            "a*",
+            "a?",
+            "a\0",
+            "a\n",
+            "${HOME}",
+            &"x".repeat(256),
+        ] {
+            assert!(check_name("table", bad).is_err(), "{bad}");
+        }
+        assert!(check_namespace(&[]).is_err());
+        assert_eq!(directory("a b#c"), ("a_b_c".into(), true));
+    }
+}

@@ -1,0 +1,117 @@
+use std::collections::HashSet;
+
+use arrow::datatypes::{DataType, Field, Fields};
+
+use super::evolve::evolved;
+use super::*;
+
+fn schema(fields: Vec<Field>) -> ArrowSchema {
+    ArrowSchema::new(fields)
+}
+
+fn sample() -> ArrowSchema {
+    schema(vec![
+        Field::new("id", DataType::Int32, false),
+        Field::new(
+            "redpanda",
+            DataType::Struct(Fields::from(vec![
+                Field::new("offset", DataType::Int64, false),
+                Field::new(
+                    "timestamp",
+                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                    false,
+                ),
+            ])),
+            true,
+        ),
+        Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
+        Field::new("price", DataType::Float32, true),
+    ])
+}
+
+fn id_of(field: &Field) -> i32 {
+    field.metadata()["PARQUET:field_id"].parse().expect("id")
+}
+
+#[test]
+fn ids_go_level_by_level() {
+    let table = arrow_schema(&iceberg_schema(&sample()).expect("iceberg")).expect("arrow");
+    let ids: Vec<i32> = table.fields().iter().map(|f| id_of(f)).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    let DataType::Struct(nested) = table.field(1).data_type() else { panic!("struct") };
+    assert_eq!(nested.iter().map(|f| id_of(f)).collect::<Vec<_>>(), [5, 6]);
+    assert_eq!(nested[1].data_type(), &DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())));
+}
+
+#[test]
+fn unfit_columns_are_refused_by_name() {
+    for (field, word) in [
+        (Field::new("t", DataType::Timestamp(TimeUnit::Nanosecond, None), true), "column t"),
+        (Field::new("u", DataType::UInt64, true), "UInt64"),
+        (Field::new("s", DataType::Struct(Fields::empty()), true), "column s"),
+        (Field::new("a\nb", DataType::Int32, true), "control"),
+    ] {
+        let error = iceberg_schema(&schema(vec![field])).expect_err(word).to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn columns_are_added_and_widened() {
+    let current = iceberg_schema(&sample()).expect("iceberg");
+    let last = current.highest_field_id();
+    assert!(evolved(&current, last, &sample()).expect("same").is_none());
+    let wanted = schema(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new(
+            "redpanda",
+            DataType::Struct(Fields::from(vec![
+                Field::new("offset", DataType::Int64, false),
+                Field::new(
+                    "timestamp",
+                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                    false,
+                ),
+                Field::new("key", DataType::Utf8, false),
+            ])),
+            true,
+        ),
+        Field::new("note", DataType::Utf8, false),
+        Field::new("price", DataType::Float64, true),
+    ]);
+    // An id that was given to a dropped column is not given again.
+    let new = evolved(&current, last + 10, &wanted).expect("evolved").expect("changed");
+    let arrow = arrow_schema(&new).expect("arrow");
+    let names: Vec<&str> = arrow.fields().iter().map(|f| f.name().as_str()).collect();
+    assert_eq!(names, ["id", "redpanda", "tags", "price", "note"]);
+    assert_eq!(arrow.field(0).data_type(), &DataType::Int64);
+    assert_eq!(arrow.field(3).data_type(), &DataType::Float64);
+    assert!(arrow.field(4).is_nullable());
+    let ids: HashSet<i32> = new.field_id_to_fields().keys().copied().collect();
+    assert_eq!(ids.len(), current.field_id_to_fields().len() + 2);
+    assert_eq!(new.field_id_by_name("redpanda.key"), Some(last + 11));
+    assert_eq!(new.field_id_by_name("note"), Some(last + 12));
+    assert_eq!(new.field_id_by_name("id"), current.field_id_by_name("id"));
+    // Rows of the old, narrower shape still fit the evolved table.
+    let narrow = schema(vec![Field::new("id", DataType::Int32, false)]);
+    assert!(evolved(&new, last + 12, &narrow).expect("narrow rows").is_none());
+}
+
+#[test]
+fn other_changes_are_refused_by_name() {
+    let current = iceberg_schema(&sample()).expect("iceberg");
+    for (field, word) in [
+        (Field::new("id", DataType::Utf8, false), "column id"),
+        (Field::new("id", DataType::Int32, true), "column id"),
+        (Field::new("price", DataType::Int32, true), "column price"),
+        (Field::new("tags", DataType::Utf8, true), "column tags"),
+    ] {
+        let mut fields = vec![Field::new("id", DataType::Int32, false)];
+        fields.retain(|f| f.name() != field.name());
+        fields.push(field);
+        let error = evolved(&current, 20, &schema(fields)).expect_err(word).to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    let missing = schema(vec![Field::new("price", DataType::Float32, true)]);
+    assert!(evolved(&current, 20, &missing).expect_err("required").to_string().contains("column id"));
+}

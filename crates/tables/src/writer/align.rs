@@ -1,0 +1,120 @@
+//! Rows in the table's columns.
+//!
+//! Owns: matching by name, nulls for missing optional columns, casts that lose nothing.
+//! Invariants: the result has exactly the table's Arrow schema; a column that the table does not have is refused, for
+//! it would be lost.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
+
+use super::WriteError;
+
+pub(super) fn align(batch: &RecordBatch, table: &SchemaRef) -> Result<RecordBatch, WriteError> {
+    if batch.schema_ref().fields() == table.fields() {
+        return Ok(RecordBatch::try_new(Arc::clone(table), batch.columns().to_vec())?);
+    }
+    let rows = batch.num_rows();
+    let columns = fields("", batch.schema_ref().fields(), batch.columns(), table.fields(), rows)?;
+    Ok(RecordBatch::try_new(Arc::clone(table), columns)?)
+}
+
+fn mismatch(path: &str, table: impl ToString, rows: impl ToString) -> WriteError {
+    WriteError::SchemaMismatch { column: path.to_owned(), table: table.to_string(), rows: rows.to_string() }
+}
+
+fn fields(
+    path: &str,
+    have: &Fields,
+    columns: &[ArrayRef],
+    want: &Fields,
+    rows: usize,
+) -> Result<Vec<ArrayRef>, WriteError> {
+    if let Some(extra) = have.iter().find(|h| want.iter().all(|w| w.name() != h.name())) {
+        return Err(mismatch(&join(path, extra.name()), "no such column", extra.data_type()));
+    }
+    let mut aligned = Vec::with_capacity(want.len());
+    for field in want {
+        let path = join(path, field.name());
+        let column = match have.iter().position(|h| h.name() == field.name()) {
+            Some(at) => value(&path, &columns[at], field)?,
+            None if field.is_nullable() => new_null_array(field.data_type(), rows),
+            None => {
+                return Err(mismatch(&path, format!("{}, required", field.data_type()), "no such column"));
+            }
+        };
+        aligned.push(column);
+    }
+    Ok(aligned)
+}
+
+fn value(path: &str, column: &ArrayRef, want: &FieldRef) -> Result<ArrayRef, WriteError> {
+    if !want.is_nullable() && column.logical_null_count() > 0 {
+        return Err(mismatch(path, format!("{}, required", want.data_type()), "null"));
+    }
+    if column.data_type() == want.data_type() {
+        return Ok(Arc::clone(column));
+    }
+    let refuse = || mismatch(path, want.data_type(), column.data_type());
+    match (column.data_type(), want.data_type()) {
+        (DataType::Struct(have), DataType::Struct(fields_wanted)) => {
+            let rows = column.as_struct();
+            let columns = fields(path, have, rows.columns(), fields_wanted, rows.len())?;
+            let made = StructArray::try_new_with_length(
+                fields_wanted.clone(),
+                columns,
+                rows.nulls().cloned(),
+                rows.len(),
+            );
+            Ok(Arc::new(made.map_err(|e| mismatch(path, want.data_type(), e))?))
+        }
+        (DataType::List(_), DataType::List(element)) => {
+            let list = column.as_list::<i32>();
+            let values = value(&join(path, "element"), list.values(), element)?;
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, values, nulls)?))
+        }
+        (DataType::LargeList(from), DataType::List(_)) => {
+            let smaller = cast(column, &DataType::List(Arc::clone(from))).map_err(|_| refuse())?;
+            value(path, &smaller, want)
+        }
+        (DataType::Map(_, _), DataType::Map(entries, sorted)) => {
+            let DataType::Struct(pair) = entries.data_type() else { return Err(refuse()) };
+            let [key, item] = &pair[..] else { return Err(refuse()) };
+            let map = column.as_map();
+            let keys = value(&join(path, "key"), map.keys(), key)?;
+            let values = value(&join(path, "value"), map.values(), item)?;
+            let pairs = StructArray::try_new(pair.clone(), vec![keys, values], None)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *sorted)?))
+        }
+        (have, wanted) if lossless(have, wanted) => cast(column, wanted).map_err(|_| refuse()),
+        _ => Err(refuse()),
+    }
+}
+
+/// Casts that keep every value.
+fn lossless(have: &DataType, want: &DataType) -> bool {
+    use DataType::{
+        Binary, BinaryView, Decimal128, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64,
+        LargeBinary, LargeUtf8, Null, Timestamp, UInt8, UInt16, UInt32, Utf8, Utf8View,
+    };
+    match (have, want) {
+        (Null, _) => true,
+        (Dictionary(_, values), want) => values.as_ref() == want || lossless(values, want),
+        (Int8 | Int16 | UInt8 | UInt16, Int32 | Int64) | (Int32 | UInt32, Int64) => true,
+        (Float16, Float32 | Float64) | (Float32, Float64) => true,
+        (LargeUtf8 | Utf8View, Utf8) => true,
+        (Binary | BinaryView, LargeBinary) => true,
+        // Both count from 1970 in UTC: the zone is only shown.
+        (Timestamp(have, Some(_)), Timestamp(want, Some(_))) => have == want,
+        (Decimal128(have, s), Decimal128(want, scale)) => have <= want && s == scale,
+        _ => false,
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,165 @@
+//! One Parquet file, encoded in memory.
+//!
+//! Owns: writer properties (zstd, dictionaries only where they pay, row groups), the footer's way to `bounds`.
+//! Does not own: when a file is full (`writer`).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef, TimestampMicrosecondType};
+use bytes::Bytes;
+use iceberg::spec::{DataFile, Struct};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding as ParquetEncoding, ZstdLevel};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+use super::WriteError;
+use super::bounds::{self, NanCounts};
+use crate::settings::Settings;
+
+/// Rows looked at to see whether a dictionary pays.
+const SAMPLE_ROWS: usize = 4096;
+/// Fewer values say nothing.
+const SAMPLE_MIN: usize = 64;
+
+/// How the files of one writer are encoded.
+#[derive(Debug)]
+pub(super) struct Encoding(WriterProperties);
+
+impl Encoding {
+    /// Looks at the first rows: a dictionary of values that hardly repeat costs time and saves nothing.
+    pub(super) fn choose(rows: &RecordBatch, settings: &Settings) -> Result<Self, WriteError> {
+        let mut builder = WriterProperties::builder()
+            .set_created_by(concat!("frazil ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(settings.zstd_level)?))
+            .set_max_row_group_row_count(Some(settings.row_group_rows.max(1)));
+        for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+            builder = column_encoding(builder, Vec::new(), field, column);
+        }
+        Ok(Self(builder.build()))
+    }
+}
+
+fn column_encoding(
+    mut builder: WriterPropertiesBuilder,
+    mut path: Vec<String>,
+    field: &Field,
+    column: &ArrayRef,
+) -> WriterPropertiesBuilder {
+    path.push(field.name().clone());
+    if let DataType::Struct(fields) = field.data_type() {
+        for (field, column) in fields.iter().zip(column.as_struct().columns()) {
+            builder = column_encoding(builder, path.clone(), field, column);
+        }
+        return builder;
+    }
+    let sample = column.slice(0, column.len().min(SAMPLE_ROWS));
+    match mostly_distinct(&sample) {
+        None | Some(false) => builder,
+        Some(true) => {
+            let path = ColumnPath::from(path);
+            let builder = builder.set_column_dictionary_enabled(path.clone(), false);
+            match field.data_type() {
+                // Offsets and times climb in small steps.
+                DataType::Int64 | DataType::Timestamp(_, _) => {
+                    builder.set_column_encoding(path, ParquetEncoding::DELTA_BINARY_PACKED)
+                }
+                _ => builder,
+            }
+        }
+    }
+}
+
+/// Whether more than half of the values are there only once, for types where it matters.
+fn mostly_distinct(sample: &ArrayRef) -> Option<bool> {
+    let (values, distinct) = match sample.data_type() {
+        DataType::Utf8 => {
+            let values: Vec<&str> = sample.as_string::<i32>().iter().flatten().collect();
+            (values.len(), values.into_iter().collect::<HashSet<_>>().len())
+        }
+        DataType::LargeBinary => {
+            let values: Vec<&[u8]> = sample.as_binary::<i64>().iter().flatten().collect();
+            (values.len(), values.into_iter().collect::<HashSet<_>>().len())
+        }
+        DataType::Int64 => {
+            let values: Vec<i64> = sample.as_primitive::<Int64Type>().iter().flatten().collect();
+            (values.len(), values.into_iter().collect::<HashSet<_>>().len())
+        }
+        DataType::Timestamp(_, _) => {
+            let values = sample.as_primitive_opt::<TimestampMicrosecondType>()?;
+            let values: Vec<i64> = values.iter().flatten().collect();
+            (values.len(), values.into_iter().collect::<HashSet<_>>().len())
+        }
+        _ => return None,
+    };
+    (values >= SAMPLE_MIN).then_some(distinct * 2 > values)
+}
+
+/// A Parquet file that takes rows.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+    nans: NanCounts,
+    rows: u64,
+}
+
+impl OpenFile {
+    pub(super) fn new(schema: SchemaRef, encoding: &Arc<Encoding>) -> Result<Self, WriteError> {
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(encoding.0.clone()))?;
+        Ok(Self { schema, writer, nans: HashMap::new(), rows: 0 })
+    }
+
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), WriteError> {
+        self.writer.write(rows)?;
+        self.rows += rows.num_rows() as u64;
+        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
+            bounds::count_nans(&mut self.nans, field, column);
+        }
+        Ok(())
+    }
+
+    /// Estimate while rows are in progress.
+    pub(super) fn encoded_bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) fn finish(mut self) -> Result<FinishedFile, WriteError> {
+        let footer = self.writer.finish()?;
+        let bytes = Bytes::from(std::mem::take(self.writer.inner_mut()));
+        Ok(FinishedFile { schema: self.schema, bytes, footer, nans: self.nans })
+    }
+}
+
+/// A whole Parquet file, not stored yet.
+#[derive(Debug)]
+pub(super) struct FinishedFile {
+    schema: SchemaRef,
+    pub(super) bytes: Bytes,
+    footer: ParquetMetaData,
+    nans: NanCounts,
+}
+
+impl FinishedFile {
+    pub(super) fn data_file(
+        self,
+        location: String,
+        partition: Struct,
+        spec_id: i32,
+    ) -> Result<DataFile, WriteError> {
+        let mut builder = bounds::metrics(&self.footer, &self.schema, &self.nans)?;
+        builder
+            .file_path(location)
+            .partition(partition)
+            .partition_spec_id(spec_id)
+            .file_size_in_bytes(self.bytes.len() as u64);
+        builder.build().map_err(|e| WriteError::Parquet(e.to_string()))
+    }
+}
