@@ -1,0 +1,80 @@
+//! The one mapping from this program's errors to Kafka's error codes.
+//!
+//! Owns: which code a client sees for which error.
+//! Does not own: messages (they come from the errors themselves).
+//! Invariants: every match is exhaustive, so that a new error does not compile until it has a code here; errors that
+//! pass map to codes that clients retry, errors that stay map to codes that they do not.
+
+use base::{ErrorKind, Fault};
+use kafka_protocol::ResponseError as Code;
+use pipelines::CommandError;
+use topics::{AppendError, ReadError, TopicError};
+
+/// No error.
+pub(super) const NONE: i16 = 0;
+
+/// Producing.
+pub(super) fn append(error: &AppendError) -> Code {
+    match error {
+        AppendError::UnknownPartition { .. } => Code::UnknownTopicOrPartition,
+        AppendError::CorruptBatch(_) => Code::CorruptMessage,
+        AppendError::UnsupportedMagic(_) => Code::UnsupportedForMessageFormat,
+        AppendError::TooLarge { .. } => Code::MessageTooLarge,
+        AppendError::InvalidRecord(_) => Code::InvalidRecord,
+        AppendError::InvalidTimestamp(_) => Code::InvalidTimestamp,
+        AppendError::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
+        AppendError::ProducerFenced { .. } | AppendError::WriterFenced { .. } => Code::InvalidProducerEpoch,
+        AppendError::DiskFull { .. } | AppendError::Offline(_) | AppendError::Busy(_) => {
+            Code::KafkaStorageError
+        }
+    }
+}
+
+/// Fetching and looking up offsets.
+pub(super) fn read(error: &ReadError) -> Code {
+    match error {
+        ReadError::UnknownPartition { .. } => Code::UnknownTopicOrPartition,
+        ReadError::OutOfRange { .. } => Code::OffsetOutOfRange,
+        ReadError::Damaged { .. } | ReadError::Io(_) => Code::KafkaStorageError,
+    }
+}
+
+/// Topics themselves.
+pub(super) fn topic(error: &TopicError) -> Code {
+    match error {
+        TopicError::Name(_) => Code::InvalidTopicException,
+        TopicError::Exists(_) => Code::TopicAlreadyExists,
+        TopicError::NotFound(_) => Code::UnknownTopicOrPartition,
+        TopicError::PartitionCount(..) | TopicError::PartitionsOnlyGrow { .. } => Code::InvalidPartitions,
+        TopicError::UnknownConfig { .. } | TopicError::InvalidConfig { .. } => Code::InvalidConfig,
+        TopicError::ReplicationFactor(_) => Code::InvalidReplicationFactor,
+        TopicError::Control(_) | TopicError::Io(_) | TopicError::Offline(_) => Code::KafkaStorageError,
+    }
+}
+
+/// Commands that span nouns.
+pub(super) fn command(error: &CommandError) -> Code {
+    match error {
+        CommandError::Topic(e) => topic(e),
+        CommandError::Append(e) => append(e),
+        CommandError::Registry(_)
+        | CommandError::Catalog(_)
+        | CommandError::Commit(_)
+        | CommandError::Spec(_)
+        | CommandError::Invalid(_)
+        | CommandError::NotFound(_)
+        | CommandError::Control(_) => kind(error.kind()),
+    }
+}
+
+/// Errors that Kafka has no word for.
+fn kind(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Invalid => Code::InvalidConfig,
+        ErrorKind::NotFound => Code::ResourceNotFound,
+        ErrorKind::Conflict | ErrorKind::Fenced => Code::PolicyViolation,
+        ErrorKind::Unavailable => Code::RequestTimedOut,
+        ErrorKind::Corrupt => Code::KafkaStorageError,
+        ErrorKind::Internal => Code::UnknownServerError,
+    }
+}

@@ -1,0 +1,83 @@
+//! The node's settings under the names that Kafka's tools look for.
+//!
+//! Owns: which settings are shown. They are read-only here: they come from the configuration file.
+
+use kafka_protocol::ResponseError as Code;
+
+use super::super::super::{Broker, NODE_ID};
+use super::{FROM_DEFAULT, FROM_NODE, Refusal, Shown};
+
+const BOOLEAN: i8 = 1;
+const STRING: i8 = 2;
+const INT: i8 = 3;
+const LONG: i8 = 5;
+const LIST: i8 = 7;
+
+/// The settings of the node; `name` is its id, or empty for what holds for all nodes.
+pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refusal> {
+    if !name.is_empty() && name != NODE_ID.to_string() {
+        let message = format!("there is no broker {name}: the only one is {NODE_ID}");
+        return Err((Code::InvalidRequest, message));
+    }
+    let (log, default) = (broker.topics.settings(), ::topics::Settings::default());
+    let listener = format!("PLAINTEXT://{}:{}", broker.host.as_str(), broker.port);
+    let fixed = |name, form, value: &str, doc| shown(name, form, value, value, doc);
+    Ok(vec![
+        shown("advertised.listeners", STRING, &listener, "", "Where clients connect."),
+        fixed("auto.create.topics.enable", BOOLEAN, "true", "Naming a topic in Metadata makes it."),
+        shown("broker.id", INT, &NODE_ID.to_string(), "-1", "The id of this node."),
+        fixed("compression.type", STRING, "producer", "Batches are kept as they were sent."),
+        fixed("default.replication.factor", INT, "1", "This log keeps one copy."),
+        fixed("log.cleanup.policy", LIST, "delete", "What becomes of old segments."),
+        shown(
+            "log.index.interval.bytes",
+            INT,
+            &log.index_interval_bytes.to_string(),
+            &default.index_interval_bytes.to_string(),
+            "One index entry per so many bytes of log.",
+        ),
+        fixed("log.message.timestamp.type", STRING, "CreateTime", "Whose time a record bears."),
+        shown(
+            "log.segment.bytes",
+            LONG,
+            &log.segment_bytes.to_string(),
+            &default.segment_bytes.to_string(),
+            "Size at which a segment is closed.",
+        ),
+        shown(
+            "message.max.bytes",
+            INT,
+            &log.message_bytes_max.to_string(),
+            &default.message_bytes_max.to_string(),
+            "Largest batch that is taken, bytes.",
+        ),
+        fixed("min.insync.replicas", INT, "1", "This log keeps one copy."),
+        shown("node.id", INT, &NODE_ID.to_string(), "-1", "The id of this node."),
+        shown(
+            "num.partitions",
+            INT,
+            &log.partitions_default.to_string(),
+            &default.partitions_default.to_string(),
+            "Partitions of a topic that is created without saying how many.",
+        ),
+        shown(
+            "socket.request.max.bytes",
+            INT,
+            &broker.request_bytes_max.to_string(),
+            &crate::admission::Limits::default().request_bytes_max.to_string(),
+            "Largest request, bytes.",
+        ),
+    ])
+}
+
+fn shown(name: &'static str, form: i8, value: &str, default: &str, doc: &'static str) -> Shown {
+    Shown {
+        name,
+        value: Some(value.to_owned()),
+        default: (!default.is_empty()).then(|| default.to_owned()),
+        source: if value == default { FROM_DEFAULT } else { FROM_NODE },
+        form,
+        doc,
+        read_only: true,
+    }
+}

@@ -1,0 +1,92 @@
+//! The one list of Kafka APIs that this door serves, and in which versions.
+//!
+//! Owns: api keys, advertised and usable versions, from which version an api is flexible.
+//! Does not own: what the requests look like (`shape`) or do (`handlers`).
+//! Invariants: a maximum is what the handlers implement in meaning, not what the codec can read; a minimum is what
+//! Kafka 4.1 advertises, because clients choose features by exact overlap.
+
+use super::shape::{Field, table};
+
+/// An api that is served. The numbers are Kafka's api keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i16)]
+pub(super) enum Api {
+    Produce = 0,
+    Fetch = 1,
+    ListOffsets = 2,
+    Metadata = 3,
+    OffsetFetch = 9,
+    FindCoordinator = 10,
+    DescribeGroups = 15,
+    ListGroups = 16,
+    ApiVersions = 18,
+    CreateTopics = 19,
+    DeleteTopics = 20,
+    InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
+    DescribeConfigs = 32,
+    AlterConfigs = 33,
+    CreatePartitions = 37,
+    IncrementalAlterConfigs = 44,
+    DescribeCluster = 60,
+}
+
+/// How an api is served.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) api: Api,
+    /// First version in the ApiVersions answer.
+    pub(super) min: i16,
+    /// First version that is really taken; differs from `min` for Produce alone.
+    pub(super) usable_min: i16,
+    /// Last version.
+    pub(super) max: i16,
+    /// First version with compact lengths and tagged fields.
+    pub(super) flexible: i16,
+    /// The fields of the request.
+    pub(super) shape: &'static [Field],
+}
+
+impl Served {
+    /// Whether `version` has compact lengths and tagged fields.
+    pub(super) fn is_flexible(&self, version: i16) -> bool {
+        version >= self.flexible
+    }
+}
+
+const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field]) -> Served {
+    Served { api, min, usable_min: min, max, flexible, shape }
+}
+
+/// Everything that is served, by api key.
+pub(super) static SERVED: [Served; 18] = [
+    // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
+    // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
+    // 12 would promise transactions of KIP-890, 13 topic ids.
+    Served { usable_min: 3, ..api(Api::Produce, 0, 11, 9, table::PRODUCE) },
+    // 18 carries a follower's high watermark.
+    api(Api::Fetch, 4, 17, 12, table::FETCH),
+    api(Api::ListOffsets, 1, 10, 6, table::LIST_OFFSETS),
+    api(Api::Metadata, 0, 13, 9, table::METADATA),
+    // 10 carries topic ids.
+    api(Api::OffsetFetch, 1, 9, 6, table::OFFSET_FETCH),
+    api(Api::FindCoordinator, 0, 6, 3, table::FIND_COORDINATOR),
+    api(Api::DescribeGroups, 0, 6, 5, table::DESCRIBE_GROUPS),
+    api(Api::ListGroups, 0, 5, 3, table::LIST_GROUPS),
+    api(Api::ApiVersions, 0, 4, 3, table::API_VERSIONS),
+    api(Api::CreateTopics, 2, 7, 5, table::CREATE_TOPICS),
+    api(Api::DeleteTopics, 1, 6, 4, table::DELETE_TOPICS),
+    // 6 is unstable in Kafka (two-phase commit, KIP-939).
+    api(Api::InitProducerId, 0, 5, 2, table::INIT_PRODUCER_ID),
+    api(Api::OffsetForLeaderEpoch, 2, 4, 4, table::OFFSET_FOR_LEADER_EPOCH),
+    api(Api::DescribeConfigs, 1, 4, 4, table::DESCRIBE_CONFIGS),
+    api(Api::AlterConfigs, 0, 2, 2, table::ALTER_CONFIGS),
+    api(Api::CreatePartitions, 0, 3, 2, table::CREATE_PARTITIONS),
+    api(Api::IncrementalAlterConfigs, 0, 1, 1, table::INCREMENTAL_ALTER_CONFIGS),
+    api(Api::DescribeCluster, 0, 2, 0, table::DESCRIBE_CLUSTER),
+];
+
+/// How the api with this key is served, if it is.
+pub(super) fn served(key: i16) -> Option<&'static Served> {
+    SERVED.iter().find(|s| s.api as i16 == key)
+}
