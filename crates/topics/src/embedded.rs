@@ -1,24 +1,64 @@
 //! The embedded log: local segments behind a write-ahead log.
+//!
+//! Owns: opening and closing, the public face of topics and partitions; its children own the parts: `append` gives
+//! offsets out, `queue` carries work to the `writer` thread, `record` is what the write-ahead log holds, `segments`,
+//! `index`, `walk` and `read` are the files of a partition, `producers` is idempotence, `checkpoint` and `recovery`
+//! are restarts, `admin` is topics, `space` guards the disk.
+//! Does not own: bytes on the wire, payloads.
+//! Invariants: what is acknowledged is durable; what is readable is durable; threads end with the last [`Topics`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak, mpsc};
+use std::thread::{self, JoinHandle};
 
-use base::{LogId, Offset, PartitionId, SharedClock, Supervisor, TopicId};
+use base::{LogId, Offset, PartitionId, SharedClock, Supervisor, TaskKind, TopicId};
 use bytes::Bytes;
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, oneshot, watch};
 
 use crate::error::*;
 use crate::log::*;
 use crate::settings::Settings;
 use crate::topic::*;
 
-/// The log of one data directory. Clones share it.
+mod admin;
+mod append;
+mod checkpoint;
+mod files;
+mod index;
+mod partition;
+mod producers;
+mod queue;
+mod read;
+mod record;
+mod recovery;
+mod segments;
+mod shared;
+mod space;
+mod walk;
+mod writer;
+
+use partition::PartitionState;
+#[cfg(feature = "sabotage")]
+pub(crate) use queue::Ack;
+use shared::Shared;
+
+/// Checkpoints that may wait for the disk before the log writer waits for them.
+const CHECKPOINTS_WAITING: usize = 1;
+
+/// The log of one data directory. Clones share it; dropping the last one without [`Topics::close`] ends its threads
+/// at once, as a crash would.
 #[derive(Debug, Clone)]
-pub struct Topics {}
+pub struct Topics {
+    running: Arc<Running>,
+}
 
 /// A handle on one partition. Clones share it; it outlives the topic, whose deletion it reports as `UnknownPartition`.
 #[derive(Debug, Clone)]
-pub struct Partition {}
+pub struct Partition {
+    info: Arc<TopicInfo>,
+    state: Arc<PartitionState>,
+}
 
 /// What the log stands on.
 #[derive(Debug, Clone)]
@@ -28,161 +68,277 @@ pub struct Deps {
     pub clock: SharedClock,
 }
 
-impl Topics {
-    /// Recovers the log of `deps.directory` and starts its writer.
-    pub fn open(_settings: Settings, _deps: Deps, _supervisor: &Supervisor) -> Result<Self, OpenError> {
-        unimplemented!()
+/// The threads of an open log.
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    closed: OnceCell<Result<(), String>>,
+    ended: watch::Sender<bool>,
+}
+
+/// Without a writer nobody must wait for the queue, however the writer ended.
+struct StopsQueue(Arc<Shared>);
+
+impl Drop for StopsQueue {
+    fn drop(&mut self) {
+        self.0.queue.stop();
     }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ended.send_replace(true);
+        self.shared.queue.stop();
+        if let Some(writer) = self.writer.lock().take() {
+            // A panic of the thread has been reported where it happened.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Running {
+    fn start(shared: Shared, wal: storage::wal::Wal) -> Result<Self, std::io::Error> {
+        let shared = Arc::new(shared);
+        let (sender, pending) = mpsc::sync_channel(CHECKPOINTS_WAITING);
+        let for_checkpoints = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("log-checkpoint".into())
+            .spawn(move || checkpoint::run(&for_checkpoints, &pending))?;
+        let checkpoints = writer::Checkpoints { sender, thread };
+        let for_writer = Arc::clone(&shared);
+        let writer = thread::Builder::new().name("log-writer".into()).spawn(move || {
+            let _ends = StopsQueue(Arc::clone(&for_writer));
+            writer::run(&for_writer, wal, checkpoints);
+        })?;
+        Ok(Self {
+            shared,
+            writer: Mutex::new(Some(writer)),
+            closed: OnceCell::new(),
+            ended: watch::Sender::new(false),
+        })
+    }
+
+    async fn close(&self) -> Result<(), String> {
+        let (done, closed) = oneshot::channel();
+        self.shared.queue.close("the log is closed");
+        {
+            let mut queue = self.shared.queue.lock();
+            if queue.is_stopped() {
+                return Ok(());
+            }
+            queue.push(queue::Work::Close { done }, 0);
+        }
+        let outcome = match closed.await {
+            Ok(outcome) => outcome.map_err(|e| e.to_string()),
+            Err(_) => Err("the log writer has ended".into()),
+        };
+        self.shared.queue.stop();
+        outcome
+    }
+}
+
+/// Closes the log when the supervisor stops its phase. Holds no [`Topics`], so that dropping them still ends the log.
+fn close_with(supervisor: &Supervisor, running: &Arc<Running>) {
+    let weak: Weak<Running> = Arc::downgrade(running);
+    let mut ended = running.ended.subscribe();
+    supervisor.spawn(TaskKind::LogUpkeep, "close the log", |shutdown| async move {
+        tokio::select! {
+            () = shutdown.requested() => {}
+            _ = ended.wait_for(|ended| *ended) => return Ok(()),
+        }
+        match weak.upgrade() {
+            Some(running) => Ok(running.closed.get_or_init(|| running.close()).await.clone()?),
+            None => Ok(()),
+        }
+    });
+}
+
+impl Topics {
+    /// Recovers the log of `deps.directory` and starts its writer. Blocking.
+    pub fn open(settings: Settings, deps: Deps, supervisor: &Supervisor) -> Result<Self, OpenError> {
+        let (shared, wal) = recovery::recover(settings, deps)?;
+        let running = Running::start(shared, wal)
+            .map_err(|source| OpenError::Io { context: "starting the log's threads".into(), source })?;
+        let running = Arc::new(running);
+        close_with(supervisor, &running);
+        Ok(Self { running })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.running.shared
+    }
+
     pub fn settings(&self) -> &Settings {
-        unimplemented!()
+        &self.shared().settings
     }
     pub fn log_id(&self) -> LogId {
-        unimplemented!()
+        self.shared().directory.log_id()
     }
     /// Grows by one at every unclean start; the leader epoch of everything appended since.
     pub fn leader_epoch(&self) -> i32 {
-        unimplemented!()
+        self.shared().leader_epoch
     }
     /// Stops taking appends, syncs, and leaves a clean-shutdown mark. Idempotent.
     pub async fn close(&self) -> Result<(), std::io::Error> {
-        unimplemented!()
+        let outcome = self.running.closed.get_or_init(|| self.running.close()).await;
+        outcome.clone().map_err(std::io::Error::other)
     }
     /// Set once an I/O error took the log offline.
     pub fn offline(&self) -> Option<String> {
-        unimplemented!()
+        self.shared().offline()
     }
 
-    pub fn create(&self, _topic: NewTopic) -> Result<Arc<TopicInfo>, TopicError> {
-        unimplemented!()
+    /// Creates a topic; durable on return. Blocks for about an fsync.
+    pub fn create(&self, topic: NewTopic) -> Result<Arc<TopicInfo>, TopicError> {
+        admin::create(self.shared(), &topic)
     }
     /// Checks what `create` would, without creating.
-    pub fn validate(&self, _topic: &NewTopic) -> Result<(), TopicError> {
-        unimplemented!()
+    pub fn validate(&self, topic: &NewTopic) -> Result<(), TopicError> {
+        admin::validate(self.shared(), topic).map(|_| ())
     }
-    pub fn delete(&self, _name: &str) -> Result<TopicId, TopicError> {
-        unimplemented!()
+    /// Deletes a topic with all its records; durable on return. Blocks for about an fsync.
+    pub fn delete(&self, name: &str) -> Result<TopicId, TopicError> {
+        admin::delete(self.shared(), name)
     }
-    pub fn add_partitions(&self, _name: &str, _total: i32) -> Result<Arc<TopicInfo>, TopicError> {
-        unimplemented!()
+    pub fn add_partitions(&self, name: &str, total: i32) -> Result<Arc<TopicInfo>, TopicError> {
+        admin::add_partitions(self.shared(), name, total)
     }
     /// Sets (`Some`) and resets (`None`) properties.
     pub fn alter_config(
         &self,
-        _name: &str,
-        _changes: &[(String, Option<String>)],
+        name: &str,
+        changes: &[(String, Option<String>)],
     ) -> Result<Arc<TopicInfo>, TopicError> {
-        unimplemented!()
+        admin::alter_config(self.shared(), name, changes)
     }
+    /// All topics by name.
     pub fn list(&self) -> Vec<Arc<TopicInfo>> {
-        unimplemented!()
+        self.shared().topics.read().by_name.values().map(|t| Arc::clone(&t.info)).collect()
     }
-    pub fn topic(&self, _name: &str) -> Option<Arc<TopicInfo>> {
-        unimplemented!()
+    pub fn topic(&self, name: &str) -> Option<Arc<TopicInfo>> {
+        self.shared().topic(name).map(|t| Arc::clone(&t.info))
     }
-    pub fn topic_by_id(&self, _id: TopicId) -> Option<Arc<TopicInfo>> {
-        unimplemented!()
+    pub fn topic_by_id(&self, id: TopicId) -> Option<Arc<TopicInfo>> {
+        let topics = self.shared().topics.read();
+        topics.by_name.get(topics.by_id.get(&id)?).map(|t| Arc::clone(&t.info))
     }
     /// Changes whenever a topic is created, deleted or altered.
     pub fn watch_topics(&self) -> watch::Receiver<u64> {
-        unimplemented!()
+        self.shared().topics_changed.subscribe()
     }
 
-    pub fn partition(&self, _topic: &str, _partition: PartitionId) -> Option<Partition> {
-        unimplemented!()
+    pub fn partition(&self, topic: &str, partition: PartitionId) -> Option<Partition> {
+        let topic = self.shared().topic(topic)?;
+        let state = Arc::clone(topic.partition(partition)?);
+        Some(Partition { info: Arc::clone(&topic.info), state })
     }
 
     /// Takes one v2 batch: checks it, gives it its offsets (in call order) and queues it. The result resolves once
-    /// it is durable. `batch` is patched in place when it is the only owner of its bytes.
+    /// it is durable. The payload is shared, never copied.
     pub fn append(
         &self,
-        _topic: &str,
-        _partition: PartitionId,
-        _batch: Bytes,
+        topic: &str,
+        partition: PartitionId,
+        batch: Bytes,
     ) -> Result<PendingAppend, AppendError> {
-        unimplemented!()
+        append::append(self.shared(), topic, partition, &batch)
     }
 
     /// Takes over the name of a writer: its epoch from now on. Older epochs are fenced. Durable on return.
-    pub async fn claim_writer(&self, _writer: &WriterId) -> Result<Progress, AppendError> {
-        unimplemented!()
+    pub async fn claim_writer(&self, writer: &WriterId) -> Result<Progress, AppendError> {
+        append::claim_writer(self.shared(), writer).await
     }
     /// The last stored progress of a writer.
-    pub fn progress(&self, _writer: &WriterId) -> Option<Progress> {
-        unimplemented!()
+    pub fn progress(&self, writer: &WriterId) -> Option<Progress> {
+        self.shared().writers.lock().progress(writer)
     }
     /// Stores batches and progress as one; resolves once durable and visible.
     pub async fn append_atomically(
         &self,
-        _append: AtomicAppend,
+        append: AtomicAppend,
     ) -> Result<Vec<(TopicPartition, Appended)>, AppendError> {
-        unimplemented!()
+        append::append_atomically(self.shared(), append).await
     }
 
     /// One vector of stable marks of all topics.
     pub fn cut(&self) -> Cut {
-        unimplemented!()
+        Cut(Arc::new(self.shared().stable_marks()))
     }
 
     /// A new producer id with epoch 0, durable before it is returned. (Transactional ids come with transactions.)
     pub async fn init_producer(&self) -> Result<(i64, i16), AppendError> {
-        unimplemented!()
+        append::init_producer(self).await
     }
 
     /// Reports how far an inner consumer has come in a topic: the `materialized` mark, and a group for lag tools.
-    pub fn note_consumed(&self, _group: &str, _topic: &str, _partition: PartitionId, _next: Offset) {
-        unimplemented!()
+    pub fn note_consumed(&self, group: &str, topic: &str, partition: PartitionId, next: Offset) {
+        if let Ok((_, state)) = self.shared().topic_and_partition(topic, partition) {
+            state.note_consumed(group, next);
+        }
     }
     /// Forgets an inner consumer.
-    pub fn forget_consumer(&self, _group: &str) {
-        unimplemented!()
+    pub fn forget_consumer(&self, group: &str) {
+        for partition in self.shared().partitions() {
+            partition.forget_consumer(group);
+        }
     }
     /// Inner consumers.
     pub fn consumers(&self) -> Vec<Consumed> {
-        unimplemented!()
+        let mut groups: BTreeMap<String, BTreeMap<TopicPartition, Offset>> = BTreeMap::new();
+        for partition in self.shared().partitions() {
+            let at = TopicPartition { topic: partition.name.clone(), partition: partition.index };
+            for (group, next) in partition.consumers() {
+                groups.entry(group).or_default().insert(at.clone(), next);
+            }
+        }
+        groups.into_iter().map(|(group, offsets)| Consumed { group, offsets }).collect()
     }
 }
 
 impl Partition {
+    /// The topic as it was when the handle was made.
     pub fn topic(&self) -> &TopicInfo {
-        unimplemented!()
+        &self.info
     }
     pub fn index(&self) -> PartitionId {
-        unimplemented!()
+        self.state.index
     }
     pub fn marks(&self) -> Marks {
-        unimplemented!()
+        self.state.marks()
     }
     /// Follows the durable mark: changes when something becomes readable (stable moves with it until transactions).
     pub fn watch_durable(&self) -> watch::Receiver<Offset> {
-        unimplemented!()
+        self.state.watch_durable()
     }
-    /// Whole batches from the one that holds `from`, up to but not including offset `end` (cap it at a mark), at
-    /// least one batch, then as many as fit in `max_bytes`. Never reads beyond `durable`.
-    pub fn read(&self, _from: Offset, _end: Offset, _max_bytes: usize) -> Result<ReadBatches, ReadError> {
-        unimplemented!()
+    /// Whole batches from the one that holds `from` on, of which each begins before offset `end` (cap it at a mark):
+    /// at least one batch, then as many as fit in `max_bytes`. Never reads beyond `durable`. Checks every CRC.
+    pub fn read(&self, from: Offset, end: Offset, max_bytes: usize) -> Result<ReadBatches, ReadError> {
+        self.state.read(from, end, max_bytes)
     }
     /// First record whose timestamp is at least `timestamp_ms`: (offset, timestamp).
-    pub fn offset_for_timestamp(&self, _timestamp_ms: i64) -> Result<Option<(Offset, i64)>, ReadError> {
-        unimplemented!()
+    pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<(Offset, i64)>, ReadError> {
+        self.state.offset_for_timestamp(timestamp_ms)
     }
     /// The record with the largest timestamp: (offset, timestamp).
     pub fn max_timestamp(&self) -> Result<Option<(Offset, i64)>, ReadError> {
-        unimplemented!()
+        self.state.max_timestamp()
     }
     /// For KIP-320: the largest epoch ≤ `epoch` and the offset where it ended.
-    pub fn end_of_epoch(&self, _epoch: i32) -> Option<(i32, Offset)> {
-        unimplemented!()
+    pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, Offset)> {
+        let durable = self.state.durable();
+        self.state.appending.lock().epochs.end_of(epoch, durable)
     }
     /// xxh3-64 of the record batch (verbatim bytes without base offset and leader epoch) that holds `offset`:
     /// tells one log from another copy of it. None when the offset is not in the log (any more).
-    pub fn batch_hash(&self, _offset: Offset) -> Result<Option<u64>, ReadError> {
-        unimplemented!()
+    pub fn batch_hash(&self, offset: Offset) -> Result<Option<u64>, ReadError> {
+        self.state.batch_hash(offset)
     }
     /// Bytes on disk.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.state.size_bytes()
     }
 }
 
-#[allow(dead_code)]
-type Unused = BTreeMap<(), ()>;
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod embedded;
 pub mod error;
 pub mod log;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 pub mod settings;
 pub mod topic;
 

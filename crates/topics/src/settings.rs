@@ -28,6 +28,10 @@ pub struct Settings {
     pub partitions_max: i32,
     /// A producer id that wrote nothing for so long is forgotten.
     pub producer_expiry: Duration,
+    /// Most producers known per partition; beyond it the quietest are forgotten.
+    pub producers_max: usize,
+    /// Largest progress value of a named writer.
+    pub progress_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -43,6 +47,8 @@ impl Default for Settings {
             partitions_default: 1,
             partitions_max: 10_000,
             producer_expiry: Duration::from_secs(86_400),
+            producers_max: 10_000,
+            progress_bytes_max: 32 << 20,
         }
     }
 }

@@ -1,0 +1,156 @@
+//! Creating, changing and deleting topics.
+//!
+//! Owns: the list of topics in the control store and the directories that follow it.
+//! Does not own: what properties mean.
+//! Invariants: the control store comes first: a topic exists once it is stored there, and is gone once it is removed
+//! there; directories are made again or removed at the next start if a crash comes between.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use base::{TopicId, TopicName};
+use storage::{ControlError, layout};
+
+use super::queue::Work;
+use super::recovery::TOPIC_KEYS;
+use super::shared::{Shared, TopicState, topic_state};
+use crate::error::TopicError;
+use crate::topic::{NewTopic, TopicConfig, TopicInfo};
+
+fn key(name: &TopicName) -> String {
+    format!("{TOPIC_KEYS}{name}")
+}
+
+impl Shared {
+    fn refuse_admin_offline(&self) -> Result<(), TopicError> {
+        self.offline().map_or(Ok(()), |reason| Err(TopicError::Offline(reason)))
+    }
+
+    fn store(&self, info: &TopicInfo) -> Result<(), TopicError> {
+        self.control.transact(|tx| tx.put_json(layout::TOPICS, &key(&info.name), info))?;
+        Ok(())
+    }
+
+    fn make_directories(&self, state: &TopicState, from: usize) -> std::io::Result<()> {
+        let disk = self.directory.disk();
+        state.partitions.iter().skip(from).try_for_each(|p| disk.create_dir_all(&p.dir))
+    }
+
+    fn put(&self, state: TopicState) -> Arc<TopicInfo> {
+        let info = Arc::clone(&state.info);
+        {
+            let mut topics = self.topics.write();
+            topics.by_id.insert(info.id, info.name.clone());
+            topics.by_name.insert(info.name.clone(), Arc::new(state));
+        }
+        self.note_topics_changed();
+        info
+    }
+
+    fn existing(&self, name: &str) -> Result<Arc<TopicState>, TopicError> {
+        self.topic(name).ok_or_else(|| TopicError::NotFound(name.to_owned()))
+    }
+}
+
+/// See [`super::Topics::validate`]: what the topic would be.
+pub(crate) fn validate(shared: &Shared, new: &NewTopic) -> Result<TopicInfo, TopicError> {
+    let name = TopicName::new(&new.name)?;
+    if shared.topic(&new.name).is_some() {
+        return Err(TopicError::Exists(new.name.clone()));
+    }
+    let partitions = new.partitions.unwrap_or(shared.settings.partitions_default);
+    let max = shared.settings.partitions_max;
+    if !(1..=max).contains(&partitions) {
+        return Err(TopicError::PartitionCount(partitions, max));
+    }
+    let config = TopicConfig::new(&new.config)?;
+    let created_ms = shared.clock.now_ms();
+    Ok(TopicInfo { id: TopicId::random(), name, partitions, created_ms, config })
+}
+
+/// See [`super::Topics::create`].
+pub(crate) fn create(shared: &Shared, new: &NewTopic) -> Result<Arc<TopicInfo>, TopicError> {
+    shared.refuse_admin_offline()?;
+    let _one = shared.admin.lock();
+    let info = Arc::new(validate(shared, new)?);
+    shared.store(&info)?;
+    let state = topic_state(&shared.settings, &shared.directory, &shared.files, Arc::clone(&info), &[]);
+    if let Err(error) = shared.make_directories(&state, 0) {
+        // Without directories there is no topic; a failure here leaves one that the next start completes.
+        shared.control.transact::<_, ControlError>(|tx| tx.delete(layout::TOPICS, &key(&info.name)))?;
+        return Err(error.into());
+    }
+    Ok(shared.put(state))
+}
+
+/// See [`super::Topics::add_partitions`].
+pub(crate) fn add_partitions(shared: &Shared, name: &str, total: i32) -> Result<Arc<TopicInfo>, TopicError> {
+    shared.refuse_admin_offline()?;
+    let _one = shared.admin.lock();
+    let old = shared.existing(name)?;
+    let have = old.info.partitions;
+    let max = shared.settings.partitions_max;
+    if total > max || total < 1 {
+        return Err(TopicError::PartitionCount(total, max));
+    }
+    if total <= have {
+        return Err(TopicError::PartitionsOnlyGrow { topic: name.to_owned(), have, want: total });
+    }
+    let info = Arc::new(TopicInfo { partitions: total, ..(*old.info).clone() });
+    shared.store(&info)?;
+    let state = topic_state(&shared.settings, &shared.directory, &shared.files, info, &old.partitions);
+    shared.make_directories(&state, old.partitions.len())?;
+    Ok(shared.put(state))
+}
+
+/// See [`super::Topics::alter_config`].
+pub(crate) fn alter_config(
+    shared: &Shared,
+    name: &str,
+    changes: &[(String, Option<String>)],
+) -> Result<Arc<TopicInfo>, TopicError> {
+    shared.refuse_admin_offline()?;
+    let _one = shared.admin.lock();
+    let old = shared.existing(name)?;
+    let mut info = (*old.info).clone();
+    for (property, value) in changes {
+        info.config.set(property, value.as_deref())?;
+    }
+    let info = Arc::new(info);
+    shared.store(&info)?;
+    let state = topic_state(&shared.settings, &shared.directory, &shared.files, info, &old.partitions);
+    Ok(shared.put(state))
+}
+
+/// See [`super::Topics::delete`].
+pub(crate) fn delete(shared: &Shared, name: &str) -> Result<TopicId, TopicError> {
+    shared.refuse_admin_offline()?;
+    let _one = shared.admin.lock();
+    let old = shared.existing(name)?;
+    let id = old.info.id;
+    shared.control.transact::<_, ControlError>(|tx| tx.delete(layout::TOPICS, &key(&old.info.name)))?;
+    {
+        let mut topics = shared.topics.write();
+        topics.by_name.remove(name);
+        topics.by_id.remove(&id);
+    }
+    for partition in &old.partitions {
+        partition.deleted.store(true, Ordering::Release);
+    }
+    shared.note_topics_changed();
+    // The log writer removes the files, so that it never writes into a directory that goes away.
+    let (done, removed) = mpsc::sync_channel(1);
+    {
+        let mut queue = shared.queue.lock();
+        if queue.is_stopped() {
+            return Ok(id);
+        }
+        queue.push(Work::Remove { dir: layout::topic_dir(shared.directory.path(), id), done }, 0);
+    }
+    match removed.recv() {
+        Ok(outcome) => outcome.map(|()| id).map_err(TopicError::Io),
+        // The log was closed meanwhile: the next start removes what is left.
+        Err(_) => Ok(id),
+    }
+}

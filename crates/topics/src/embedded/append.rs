@@ -1,0 +1,245 @@
+//! Appending: batches of clients, atomic appends, named writers, producer ids.
+//!
+//! Owns: the checks before a batch gets its offsets, giving offsets out, queueing.
+//! Does not own: making it durable (the log writer does).
+//! Invariants: what is refused leaves no trace; offsets are given out in call order; a duplicate is answered only once
+//! the batch it repeats is durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::{ControlError, layout};
+use tokio::sync::oneshot;
+
+use super::Topics;
+use super::partition::{Appending, PartitionState};
+use super::producers::Verdict;
+use super::queue::{Placed, QueueGuard, Record, Work, WriterStep};
+use super::record::WRITER_NAME_BYTES_MAX;
+use super::shared::{Shared, TopicState};
+use crate::batch::check::{CheckedBatch, check};
+use crate::error::AppendError;
+use crate::log::{Appended, AtomicAppend, PendingAppend, Progress, TopicPartition, WriterId};
+
+/// Room that work without bytes takes in the queue.
+const BARRIER_BYTES: u64 = 64;
+/// Producer ids are taken from the control store in blocks of so many.
+const PRODUCER_IDS: i64 = 1_000;
+const PRODUCER_IDS_KEY: &str = "producer-ids/next";
+
+type Acknowledged = oneshot::Receiver<Result<(), AppendError>>;
+
+/// A batch that passed the checks, with the partition it is for.
+struct Candidate {
+    state: Arc<TopicState>,
+    partition: Arc<PartitionState>,
+    batch: CheckedBatch,
+}
+
+impl Shared {
+    fn refuse_offline(&self) -> Result<(), AppendError> {
+        self.offline().map_or(Ok(()), |reason| Err(AppendError::Offline(reason)))
+    }
+
+    fn candidate(&self, topic: &str, partition: i32, batch: &Bytes) -> Result<Candidate, AppendError> {
+        let (state, partition) = self.topic_and_partition(topic, partition)?;
+        let batch = check(topic, batch, &state.rules, self.clock.now_ms())?;
+        self.space.admit(batch.size())?;
+        Ok(Candidate { state, partition, batch })
+    }
+
+    /// Gives a batch its offsets. The caller holds the queue, so that offsets and queue have the same order.
+    fn place(&self, candidate: Candidate, appending: &mut Appending) -> (Placed, Appended) {
+        let Candidate { state, partition, mut batch } = candidate;
+        batch.place(appending.next, self.leader_epoch);
+        let facts = batch.facts();
+        partition.note_appended(appending, &facts, self.clock.now_ms(), self.settings.producers_max);
+        let appended = Appended {
+            base_offset: facts.base_offset,
+            last_offset: facts.last_offset,
+            log_append_time_ms: state.rules.log_append_time.then_some(facts.max_timestamp_ms),
+            log_start: partition.log_start(),
+            duplicate: false,
+        };
+        (Placed { partition, batch, facts }, appended)
+    }
+}
+
+fn push_record(queue: &mut QueueGuard<'_>, record: Record, size: u64) -> Acknowledged {
+    let (ack, acknowledged) = oneshot::channel();
+    queue.push(Work::Record { record, ack }, size);
+    acknowledged
+}
+
+async fn settle(acknowledged: Acknowledged) -> Result<(), AppendError> {
+    acknowledged.await.unwrap_or_else(|_| Err(AppendError::Offline("the log was closed".into())))
+}
+
+fn unknown(topic: &str, partition: i32) -> AppendError {
+    AppendError::UnknownPartition { topic: topic.to_owned(), partition }
+}
+
+/// See [`Topics::append`].
+pub(crate) fn append(
+    shared: &Shared,
+    topic: &str,
+    partition: i32,
+    batch: &Bytes,
+) -> Result<PendingAppend, AppendError> {
+    shared.refuse_offline()?;
+    let candidate = shared.candidate(topic, partition, batch)?;
+    let partition = Arc::clone(&candidate.partition);
+    let size = candidate.batch.size() as u64;
+    let (acknowledged, appended) = {
+        let mut appending = partition.appending.lock();
+        let verdict = appending.producers.check(&candidate.batch.facts())?;
+        let mut queue = shared.queue.lock();
+        queue.admit(size)?;
+        if partition.is_deleted() {
+            return Err(unknown(topic, partition.index));
+        }
+        match verdict {
+            Verdict::New => {
+                let (placed, appended) = shared.place(candidate, &mut appending);
+                let record = Record { batches: vec![placed], writer: None };
+                (push_record(&mut queue, record, size), appended)
+            }
+            Verdict::Duplicate(twin) => {
+                // The queue keeps its order: when this barrier is passed, the first copy is durable.
+                let (ack, acknowledged) = oneshot::channel();
+                queue.push(Work::Barrier { ack }, BARRIER_BYTES);
+                let appended = Appended {
+                    base_offset: twin.base_offset,
+                    last_offset: twin.last_offset,
+                    log_append_time_ms: twin.log_append_time_ms,
+                    log_start: partition.log_start(),
+                    duplicate: true,
+                };
+                (acknowledged, appended)
+            }
+        }
+    };
+    Ok(PendingAppend(Box::pin(async move {
+        settle(acknowledged).await?;
+        if partition.is_deleted() {
+            return Err(unknown(partition.name.as_str(), partition.index));
+        }
+        Ok(appended)
+    })))
+}
+
+/// See [`Topics::append_atomically`].
+pub(crate) async fn append_atomically(
+    shared: &Shared,
+    append: AtomicAppend,
+) -> Result<Vec<(TopicPartition, Appended)>, AppendError> {
+    let (acknowledged, appended) = queue_atomically(shared, append)?;
+    settle(acknowledged).await?;
+    Ok(appended)
+}
+
+type Queued = (Acknowledged, Vec<(TopicPartition, Appended)>);
+
+fn queue_atomically(shared: &Shared, append: AtomicAppend) -> Result<Queued, AppendError> {
+    shared.refuse_offline()?;
+    let AtomicAppend { writer, epoch, batches, progress } = append;
+    if progress.len() > shared.settings.progress_bytes_max {
+        return Err(AppendError::InvalidRecord(format!(
+            "a progress value of {} bytes is larger than {}",
+            progress.len(),
+            shared.settings.progress_bytes_max
+        )));
+    }
+    let mut candidates = Vec::with_capacity(batches.len());
+    for (at, batch) in &batches {
+        let candidate = shared.candidate(at.topic.as_str(), at.partition, batch)?;
+        if candidate.batch.facts().producer_id >= 0 {
+            return Err(AppendError::InvalidRecord(
+                "a batch of an atomic append bears no producer id".into(),
+            ));
+        }
+        candidates.push((at.clone(), candidate));
+    }
+    // One order of locks for all: two atomic appends over the same partitions must not wait for one another.
+    candidates.sort_by_key(|(_, c)| (c.partition.topic, c.partition.index));
+    let twice = |w: &[(TopicPartition, Candidate)]| Arc::ptr_eq(&w[0].1.partition, &w[1].1.partition);
+    if let Some(pair) = candidates.windows(2).find(|w| twice(w)) {
+        return Err(AppendError::InvalidRecord(format!(
+            "{}-{} occurs twice in an atomic append",
+            pair[0].0.topic, pair[0].0.partition
+        )));
+    }
+    let size = candidates.iter().map(|(_, c)| c.batch.size() as u64).sum::<u64>()
+        + progress.len() as u64
+        + BARRIER_BYTES;
+
+    let writers = shared.writers.lock();
+    let current = writers.claimed(&writer);
+    if epoch != current || epoch <= 0 {
+        return Err(AppendError::WriterFenced { writer: writer.0.to_string(), current, got: epoch });
+    }
+    let partitions: Vec<Arc<PartitionState>> =
+        candidates.iter().map(|(_, c)| Arc::clone(&c.partition)).collect();
+    let mut locks: Vec<_> = partitions.iter().map(|p| p.appending.lock()).collect();
+    let mut queue = shared.queue.lock();
+    queue.admit(size)?;
+    if let Some(gone) = partitions.iter().find(|p| p.is_deleted()) {
+        return Err(unknown(gone.name.as_str(), gone.index));
+    }
+    let mut appended = Vec::with_capacity(candidates.len());
+    let mut placed = Vec::with_capacity(candidates.len());
+    for ((at, candidate), appending) in candidates.into_iter().zip(&mut locks) {
+        let (batch, result) = shared.place(candidate, appending);
+        placed.push(batch);
+        appended.push((at, result));
+    }
+    let step = WriterStep { id: writer, epoch, value: Some(progress) };
+    let record = Record { batches: placed, writer: Some(step) };
+    Ok((push_record(&mut queue, record, size), appended))
+}
+
+/// See [`Topics::claim_writer`].
+pub(crate) async fn claim_writer(shared: &Shared, id: &WriterId) -> Result<Progress, AppendError> {
+    if id.0.is_empty() || id.0.len() > WRITER_NAME_BYTES_MAX {
+        return Err(AppendError::InvalidRecord(format!(
+            "a writer's name has 1 to {WRITER_NAME_BYTES_MAX} bytes"
+        )));
+    }
+    let (acknowledged, epoch) = {
+        shared.refuse_offline()?;
+        let mut writers = shared.writers.lock();
+        let mut queue = shared.queue.lock();
+        queue.admit(BARRIER_BYTES)?;
+        let epoch = writers.claimed(id) + 1;
+        writers.claim(id, epoch);
+        let step = WriterStep { id: id.clone(), epoch, value: None };
+        let record = Record { batches: Vec::new(), writer: Some(step) };
+        (push_record(&mut queue, record, BARRIER_BYTES), epoch)
+    };
+    settle(acknowledged).await?;
+    // Everything that older epochs had queued is durable now, so the value is the last there will be of them.
+    let value = shared.writers.lock().progress(id).and_then(|p| p.value);
+    Ok(Progress { epoch, value })
+}
+
+/// See [`Topics::init_producer`].
+pub(crate) async fn init_producer(topics: &Topics) -> Result<(i64, i16), AppendError> {
+    let shared = Arc::clone(topics.shared());
+    let task = tokio::task::spawn_blocking(move || {
+        shared.refuse_offline()?;
+        let mut block = shared.producer_ids.lock();
+        if block.0 >= block.1 {
+            let taken = shared.control.transact::<i64, ControlError>(|tx| {
+                let next: i64 = tx.get_json(layout::TOPICS, PRODUCER_IDS_KEY)?.unwrap_or(0);
+                tx.put_json(layout::TOPICS, PRODUCER_IDS_KEY, &(next + PRODUCER_IDS))?;
+                Ok(next)
+            });
+            let next = taken.map_err(|e| AppendError::Offline(base::fault::chain(&e)))?;
+            *block = (next, next + PRODUCER_IDS);
+        }
+        let id = block.0;
+        block.0 += 1;
+        Ok((id, 0))
+    });
+    task.await.unwrap_or_else(|e| Err(AppendError::Offline(e.to_string())))
+}

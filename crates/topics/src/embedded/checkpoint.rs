@@ -1,0 +1,215 @@
+//! Checkpoints: what need not be replayed.
+//!
+//! Owns: the checkpoint file, the thread that syncs dirty segments and then releases write-ahead files.
+//! Does not own: replaying.
+//! Invariants: a checkpoint names only what is synced, names included; a write-ahead file goes only after the
+//! checkpoint that makes it superfluous is durable; a checkpoint is taken where a write-ahead file begins.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use base::{Offset, PartitionId, TopicId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use storage::disk::{read_file, write_file_atomically};
+use storage::{Disk, layout, wal};
+
+use super::partition::PartitionState;
+use super::producers::Producer;
+use super::shared::Shared;
+
+const FORMAT: u32 = 1;
+
+/// What a checkpoint says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    pub format: u32,
+    /// The log was closed after this; nothing was appended since.
+    pub clean: bool,
+    pub leader_epoch: i32,
+    /// The first write-ahead file that is still needed.
+    pub wal_first: u64,
+    pub partitions: BTreeMap<TopicId, BTreeMap<PartitionId, PartitionPoint>>,
+    pub writers: BTreeMap<String, WriterPoint>,
+}
+
+/// A partition at a checkpoint: everything before is synced.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PartitionPoint {
+    pub log_start: Offset,
+    pub end: Offset,
+    /// The active segment and its length; none when there was none.
+    pub segment: Option<(Offset, u64)>,
+    pub epochs: Vec<(i32, Offset)>,
+    pub producers: Vec<(i64, Producer)>,
+}
+
+/// A named writer at a checkpoint.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct WriterPoint {
+    pub epoch: i64,
+    /// Hexadecimal.
+    pub value: Option<String>,
+}
+
+impl WriterPoint {
+    pub(crate) fn new(epoch: i64, value: Option<&[u8]>) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |d: u8| char::from(DIGITS[usize::from(d & 15)]);
+        let hex = |bytes: &[u8]| bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect();
+        Self { epoch, value: value.map(hex) }
+    }
+
+    /// The value; the error is a value that is not hexadecimal.
+    pub(crate) fn bytes(&self) -> Result<Option<Bytes>, String> {
+        let Some(hex) = &self.value else { return Ok(None) };
+        let digit = |c: &u8| char::from(*c).to_digit(16).map(|d| d as u8);
+        let pairs = hex.as_bytes().chunks(2);
+        let bytes: Option<Vec<u8>> =
+            pairs.map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?)).collect();
+        bytes.map(|b| Some(b.into())).ok_or_else(|| "a progress value is not hexadecimal".to_owned())
+    }
+}
+
+/// First line of the file: the checksum of the rest.
+#[derive(Serialize, Deserialize)]
+struct Seal {
+    crc32c: u32,
+}
+
+impl Checkpoint {
+    /// Reads the file; none when there is none. The inner error is damage.
+    pub(crate) fn load(disk: &dyn Disk, path: &std::path::Path) -> io::Result<Result<Option<Self>, String>> {
+        if !disk.exists(path) {
+            return Ok(Ok(None));
+        }
+        let bytes = read_file(disk, path)?;
+        let Some(line) = bytes.iter().position(|b| *b == b'\n') else {
+            return Ok(Err("the checksum line is missing".into()));
+        };
+        let (seal, body) = (&bytes[..line], &bytes[line + 1..]);
+        let fits = serde_json::from_slice::<Seal>(seal).is_ok_and(|s| s.crc32c == crc32c::crc32c(body));
+        if !fits {
+            return Ok(Err("the checksum does not fit".into()));
+        }
+        Ok(match serde_json::from_slice::<Self>(body) {
+            Ok(checkpoint) if checkpoint.format > FORMAT => {
+                Err(format!("format {} is newer than this program's {FORMAT}", checkpoint.format))
+            }
+            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    fn store(&self, disk: &dyn Disk, path: &std::path::Path) -> io::Result<()> {
+        let body = serde_json::to_vec(self)?;
+        let mut bytes = serde_json::to_vec(&Seal { crc32c: crc32c::crc32c(&body) })?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&body);
+        write_file_atomically(disk, path, &bytes)
+    }
+}
+
+/// A checkpoint that waits for the segments it names.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    checkpoint: Checkpoint,
+    /// Segments to be synced, and whether the directory has new names.
+    dirty: Vec<(Arc<PartitionState>, Vec<Offset>, bool)>,
+}
+
+/// Notes the state of the log between two groups. `wal_first` is the write-ahead file that has just begun. Call it on
+/// the log writer only: nothing is being written meanwhile.
+pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<Pending> {
+    let mut checkpoint = Checkpoint {
+        format: FORMAT,
+        clean,
+        leader_epoch: shared.leader_epoch,
+        wal_first,
+        ..Checkpoint::default()
+    };
+    let mut dirty = Vec::new();
+    let expired_ms = shared.clock.now_ms().saturating_sub(shared.settings.producer_expiry.as_millis() as i64);
+    for partition in shared.partitions() {
+        let durable = partition.durable();
+        let mut point =
+            PartitionPoint { log_start: partition.log_start(), end: durable, ..Default::default() };
+        {
+            let mut segments = partition.segments.lock();
+            partition.write_index(&mut segments, false)?;
+            point.segment = segments.list.last().map(|active| (active.base, active.len));
+            let (bases, names) = (std::mem::take(&mut segments.dirty), segments.new_names);
+            segments.new_names = false;
+            if !bases.is_empty() || names {
+                dirty.push((Arc::clone(&partition), bases, names));
+            }
+        }
+        {
+            let mut appending = partition.appending.lock();
+            appending.producers.expire(expired_ms);
+            point.producers = appending.producers.as_of(durable);
+            point.epochs = appending.epochs.0.clone();
+            // An epoch whose first batch is not durable yet comes back with that batch, or never was.
+            point.epochs.retain(|(_, start)| *start <= durable);
+        }
+        checkpoint.partitions.entry(partition.topic).or_default().insert(partition.index, point);
+    }
+    for (writer, progress) in shared.writers.lock().durable() {
+        let value = progress.value.as_deref();
+        checkpoint.writers.insert(writer.0.to_string(), WriterPoint::new(progress.epoch, value));
+    }
+    Ok(Pending { checkpoint, dirty })
+}
+
+impl Pending {
+    /// Syncs what the checkpoint names, stores it, and releases what is superfluous now.
+    pub(crate) fn complete(self, shared: &Shared) -> io::Result<()> {
+        let disk = &**shared.directory.disk();
+        for (partition, bases, names) in &self.dirty {
+            let synced = bases
+                .iter()
+                .try_for_each(|base| partition.files.get(&partition.segment_file(*base, "log"))?.sync_data());
+            let named = synced.and_then(|()| if *names { disk.sync_dir(&partition.dir) } else { Ok(()) });
+            match named {
+                Err(_) if partition.is_deleted() => {}
+                outcome => outcome?,
+            }
+        }
+        let data_dir = shared.directory.path();
+        self.checkpoint.store(disk, &layout::checkpoint_file(data_dir))?;
+        match self.checkpoint.wal_first {
+            0 => Ok(()),
+            first => wal::release(disk, &layout::wal_dir(data_dir), first - 1),
+        }
+    }
+}
+
+/// Completes checkpoints one after the other until their sender is gone.
+pub(crate) fn run(shared: &Shared, pending: &mpsc::Receiver<Pending>) {
+    while let Ok(next) = pending.recv() {
+        if shared.offline().is_some() {
+            continue;
+        }
+        if let Err(error) = next.complete(shared) {
+            shared.go_offline(&format!("a checkpoint failed: {error}"));
+        }
+    }
+}
+
+/// Segment files of a partition that are on the disk: base offsets in order.
+pub(crate) fn segment_bases(entries: &[storage::disk::Entry]) -> Vec<(Offset, u64)> {
+    let mut bases: Vec<(Offset, u64)> = entries
+        .iter()
+        .filter_map(|entry| Some((entry.name.strip_suffix(".log")?.parse().ok()?, entry.len)))
+        .collect();
+    bases.sort_unstable();
+    bases
+}
+
+/// Directories of topics that are on the disk.
+pub(crate) fn topics_dir(data_dir: &std::path::Path) -> PathBuf {
+    layout::topic_dir(data_dir, TopicId(uuid::Uuid::nil())).parent().map_or_else(PathBuf::new, PathBuf::from)
+}

@@ -1,0 +1,211 @@
+//! One partition while the log is open.
+//!
+//! Owns: its marks, the state that gives out offsets, who has consumed how far.
+//! Does not own: its segments ([`super::segments`]), reading ([`super::read`]).
+//! Invariants: offsets are given out under one lock, in the order in which the batches enter the queue; the durable
+//! mark only grows, and only after the bytes below it are synced and in the segments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use base::{Offset, PartitionId, TopicId, TopicName};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::files::Files;
+use super::producers::Producers;
+use super::segments::Segments;
+use crate::batch::check::Facts;
+use crate::log::Marks;
+
+/// What an append changes, under one lock.
+#[derive(Debug, Default)]
+pub(crate) struct Appending {
+    pub next: Offset,
+    pub producers: Producers,
+    pub epochs: Epochs,
+}
+
+/// Leader epochs and the offset where each begins, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Epochs(pub Vec<(i32, Offset)>);
+
+impl Epochs {
+    /// Notes that `epoch` leads from `start` on, as Kafka's LeaderEpochFileCache.assign.
+    pub(crate) fn assign(&mut self, epoch: i32, start: Offset) {
+        if self.0.last().is_none_or(|(last, _)| epoch > *last) {
+            self.0.retain(|(_, begun)| *begun < start);
+            self.0.push((epoch, start));
+        }
+    }
+
+    /// The largest epoch ≤ `epoch` and where it ended, `end` being the end of the log.
+    pub(crate) fn end_of(&self, epoch: i32, end: Offset) -> Option<(i32, Offset)> {
+        let last = self.0.last()?.0;
+        if epoch < 0 || epoch > last {
+            return None;
+        }
+        if epoch == last {
+            return Some((epoch, end));
+        }
+        let next = self.0.iter().position(|(e, _)| *e > epoch)?;
+        let ended = self.0[next].1;
+        Some((next.checked_sub(1).map_or(epoch, |floor| self.0[floor].0), ended))
+    }
+}
+
+/// One partition of one life of a topic.
+#[derive(Debug)]
+pub(crate) struct PartitionState {
+    pub topic: TopicId,
+    pub name: TopicName,
+    pub index: PartitionId,
+    pub dir: PathBuf,
+    pub files: Arc<Files>,
+    pub appending: Mutex<Appending>,
+    pub segments: Mutex<Segments>,
+    pub deleted: AtomicBool,
+    /// Size at which a segment is closed.
+    pub segment_bytes: AtomicU64,
+    pub index_interval_bytes: u64,
+    pub decompressed_bytes_max: usize,
+    appended: AtomicI64,
+    durable: watch::Sender<Offset>,
+    log_start: AtomicI64,
+    consumed: Mutex<BTreeMap<String, Offset>>,
+}
+
+/// What a partition is made of.
+#[derive(Debug)]
+pub(crate) struct PartitionParts {
+    pub topic: TopicId,
+    pub name: TopicName,
+    pub index: PartitionId,
+    pub dir: PathBuf,
+    pub files: Arc<Files>,
+    pub segment_bytes: u64,
+    pub index_interval_bytes: u64,
+    pub decompressed_bytes_max: usize,
+}
+
+impl PartitionState {
+    pub(crate) fn new(parts: PartitionParts) -> Self {
+        Self {
+            topic: parts.topic,
+            name: parts.name,
+            index: parts.index,
+            dir: parts.dir,
+            files: parts.files,
+            appending: Mutex::default(),
+            segments: Mutex::default(),
+            deleted: AtomicBool::new(false),
+            segment_bytes: AtomicU64::new(parts.segment_bytes),
+            index_interval_bytes: parts.index_interval_bytes,
+            decompressed_bytes_max: parts.decompressed_bytes_max,
+            appended: AtomicI64::new(0),
+            durable: watch::Sender::new(0),
+            log_start: AtomicI64::new(0),
+            consumed: Mutex::default(),
+        }
+    }
+
+    /// Sets the marks that recovery found.
+    pub(crate) fn restore(&self, log_start: Offset, end: Offset) {
+        self.appending.lock().next = end;
+        self.appended.store(end, Ordering::Release);
+        self.log_start.store(log_start, Ordering::Release);
+        self.durable.send_replace(end);
+    }
+
+    /// Notes that a batch was given its offsets.
+    pub(crate) fn note_appended(
+        &self,
+        appending: &mut Appending,
+        facts: &Facts,
+        now_ms: i64,
+        producers_max: usize,
+    ) {
+        appending.next = facts.last_offset + 1;
+        appending.epochs.assign(facts.leader_epoch, facts.base_offset);
+        appending.producers.note(facts, now_ms, producers_max);
+        self.appended.store(appending.next, Ordering::Release);
+    }
+
+    /// Moves the durable mark, and wakes who waits for it.
+    pub(crate) fn publish(&self, end: Offset) {
+        self.durable.send_if_modified(|durable| {
+            let grows = end > *durable;
+            *durable = end.max(*durable);
+            grows
+        });
+    }
+
+    pub(crate) fn durable(&self) -> Offset {
+        *self.durable.borrow()
+    }
+    pub(crate) fn watch_durable(&self) -> watch::Receiver<Offset> {
+        self.durable.subscribe()
+    }
+    pub(crate) fn log_start(&self) -> Offset {
+        self.log_start.load(Ordering::Acquire)
+    }
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        let log_start = self.log_start();
+        let durable = self.durable();
+        let consumed = self.consumed.lock().values().min().copied();
+        Marks {
+            log_start,
+            materialized: consumed.unwrap_or(durable).clamp(log_start, durable.max(log_start)),
+            stable: durable,
+            durable,
+            appended: self.appended.load(Ordering::Acquire).max(durable),
+        }
+    }
+
+    pub(crate) fn note_consumed(&self, group: &str, next: Offset) {
+        let mut consumed = self.consumed.lock();
+        match consumed.get_mut(group) {
+            Some(known) => *known = next,
+            None => {
+                consumed.insert(group.to_owned(), next);
+            }
+        }
+    }
+    pub(crate) fn forget_consumer(&self, group: &str) {
+        self.consumed.lock().remove(group);
+    }
+    pub(crate) fn consumers(&self) -> Vec<(String, Offset)> {
+        self.consumed.lock().iter().map(|(group, next)| (group.clone(), *next)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_answer_as_kafka_does() {
+        let mut epochs = Epochs::default();
+        assert_eq!(epochs.end_of(0, 10), None);
+        epochs.assign(2, 0);
+        epochs.assign(5, 10);
+        epochs.assign(5, 12);
+        epochs.assign(7, 20);
+        assert_eq!(epochs.0, [(2, 0), (5, 10), (7, 20)]);
+        assert_eq!(epochs.end_of(7, 33), Some((7, 33)));
+        assert_eq!(epochs.end_of(6, 33), Some((5, 20)));
+        assert_eq!(epochs.end_of(5, 33), Some((5, 20)));
+        assert_eq!(epochs.end_of(1, 33), Some((1, 0)));
+        assert_eq!(epochs.end_of(8, 33), None);
+        assert_eq!(epochs.end_of(-1, 33), None);
+        // An epoch that wrote nothing gives way to the next one that begins at the same offset.
+        epochs.assign(8, 20);
+        assert_eq!(epochs.0, [(2, 0), (5, 10), (8, 20)]);
+    }
+}

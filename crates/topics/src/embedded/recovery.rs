@@ -1,0 +1,342 @@
+//! Recovery: from what the disk holds to an open log.
+//!
+//! Owns: loading the checkpoint, cutting segments back to it, replaying the write-ahead log, orphans, leader epochs.
+//! Does not own: running.
+//! Invariants: nothing is changed before the whole write-ahead log was checked; after it, segments hold exactly what
+//! the checkpoint and the write-ahead log say; damage is refused with file and position; running recovery again
+//! after a crash within it gives the same log.
+//!
+//! Bytes behind a checkpoint's end are thrown away and written again from the write-ahead log: what of them survived
+//! a power cut is unknown, and the write-ahead log has all of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{Offset, TopicId};
+use storage::wal::{RecoveredWal, Wal, WalError};
+use storage::{OpenMode, layout};
+
+use super::checkpoint::{self, Checkpoint, PartitionPoint};
+use super::files::Files;
+use super::index::{Index, OFFSET_ENTRY, TIME_ENTRY};
+use super::partition::PartitionState;
+use super::record::{self, Decoded};
+use super::segments::Segment;
+use super::shared::{Shared, TopicMap, Writers, topic_state};
+use super::walk::Walk;
+use crate::batch::check::{CheckedBatch, Facts};
+use crate::error::{OpenError, ReadError};
+use crate::log::WriterId;
+use crate::settings::Settings;
+use crate::topic::TopicInfo;
+
+/// Open segment files at most.
+const FILES_OPEN_MAX: usize = 512;
+/// Read at once.
+const WALK_BYTES: usize = 256 << 10;
+/// Keys of topics in the control store.
+pub(crate) const TOPIC_KEYS: &str = "topic/";
+
+fn io_error(context: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
+    let context = context.into();
+    move |source| OpenError::Io { context, source }
+}
+
+impl From<WalError> for OpenError {
+    fn from(error: WalError) -> Self {
+        match error {
+            WalError::Damaged { file, position, reason } => Self::Damaged { file, position, reason },
+            WalError::Io(source) => Self::Io { context: "write-ahead log".into(), source },
+        }
+    }
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged { file, position, reason } => Self::Damaged { file, position, reason },
+            ReadError::Io(source) => Self::Io { context: "segments".into(), source },
+            other => Self::Io { context: "segments".into(), source: std::io::Error::other(other) },
+        }
+    }
+}
+
+/// Recovers the log; the result takes appends once its threads run.
+pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, Wal), OpenError> {
+    let disk = Arc::clone(deps.directory.disk());
+    let data_dir = deps.directory.path().to_owned();
+    let checkpoint_path = layout::checkpoint_file(&data_dir);
+    let topics_dir = checkpoint::topics_dir(&data_dir);
+    disk.create_dir_all(&topics_dir).map_err(io_error("making the log's directories"))?;
+    let found = Checkpoint::load(&*disk, &checkpoint_path)
+        .map_err(io_error(checkpoint_path.display().to_string()))?
+        .map_err(|reason| damaged(&checkpoint_path, 0, reason))?;
+    let wal = Wal::recover(&disk, &layout::wal_dir(&data_dir), found.as_ref().map_or(0, |c| c.wal_first))?;
+    if found.is_none() {
+        refuse_log_without_checkpoint(&*disk, &topics_dir, &checkpoint_path)?;
+    }
+    // The first start is clean too: there is nothing that could have been lost.
+    let is_first = found.is_none() && wal.is_new();
+    let found = found.unwrap_or_default();
+    let leader_epoch = if found.clean || is_first { found.leader_epoch } else { found.leader_epoch + 1 };
+
+    let files = Arc::new(Files::new(Arc::clone(&disk), FILES_OPEN_MAX));
+    let topics = load_topics(&settings, &deps, &files)?;
+    remove_orphans(&*disk, &topics_dir, &topics)?;
+    let mut writers = Writers::default();
+    for (name, point) in &found.writers {
+        let value = point.bytes().map_err(|reason| damaged(&checkpoint_path, 0, reason))?;
+        writers.apply(&WriterId::new(name), point.epoch, value.as_ref());
+    }
+    let now_ms = deps.clock.now_ms();
+    for topic in topics.by_name.values() {
+        let points = found.partitions.get(&topic.info.id);
+        for partition in &topic.partitions {
+            let point = points.and_then(|p| p.get(&partition.index)).cloned().unwrap_or_default();
+            restore(partition, point)?;
+        }
+    }
+    replay(&wal, &topics, &mut writers, now_ms, settings.producers_max)?;
+    for partition in topics.by_name.values().flat_map(|t| &t.partitions) {
+        let mut appending = partition.appending.lock();
+        let end = appending.next;
+        appending.epochs.assign(leader_epoch, end);
+    }
+    let wal = wal.start(settings.wal_file_bytes).map_err(io_error("beginning a write-ahead file"))?;
+    let shared = Shared::new(settings, deps, leader_epoch, files, topics, writers);
+    // From here on the end is not clean, and what was replayed need not be replayed again.
+    checkpoint::take(&shared, wal.current_file(), false)
+        .and_then(|pending| pending.complete(&shared))
+        .map_err(io_error("storing a checkpoint"))?;
+    Ok((shared, wal))
+}
+
+fn damaged(path: &Path, position: u64, reason: impl Into<String>) -> OpenError {
+    OpenError::Damaged { file: path.display().to_string(), position, reason: reason.into() }
+}
+
+/// Without its checkpoint a log with records cannot be told from garbage: never throw it away.
+fn refuse_log_without_checkpoint(
+    disk: &dyn storage::Disk,
+    topics_dir: &Path,
+    checkpoint: &Path,
+) -> Result<(), OpenError> {
+    let list = |path: &Path| disk.read_dir(path).map_err(io_error(path.display().to_string()));
+    for topic in list(topics_dir)?.iter().filter(|e| e.is_dir) {
+        let topic = topics_dir.join(&topic.name);
+        for partition in list(&topic)?.iter().filter(|e| e.is_dir) {
+            if list(&topic.join(&partition.name))?.iter().any(|e| e.len > 0) {
+                return Err(damaged(checkpoint, 0, "the file is missing although there are segments"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn load_topics(settings: &Settings, deps: &super::Deps, files: &Arc<Files>) -> Result<TopicMap, OpenError> {
+    let mut topics = TopicMap::default();
+    for (_, info) in deps.control.scan_json::<TopicInfo>(layout::TOPICS, TOPIC_KEYS)? {
+        let state = topic_state(settings, &deps.directory, files, Arc::new(info), &[]);
+        topics.by_id.insert(state.info.id, state.info.name.clone());
+        topics.by_name.insert(state.info.name.clone(), Arc::new(state));
+    }
+    Ok(topics)
+}
+
+/// Removes directories of topics that are no more: their deletion was interrupted.
+fn remove_orphans(disk: &dyn storage::Disk, topics_dir: &Path, topics: &TopicMap) -> Result<(), OpenError> {
+    let mut removed = false;
+    for entry in disk.read_dir(topics_dir).map_err(io_error(topics_dir.display().to_string()))? {
+        let Ok(id) = entry.name.parse().map(TopicId) else { continue };
+        if entry.is_dir && !topics.by_id.contains_key(&id) {
+            let path = topics_dir.join(&entry.name);
+            disk.remove_dir_all(&path).map_err(io_error(path.display().to_string()))?;
+            removed = true;
+        }
+    }
+    if removed {
+        disk.sync_dir(topics_dir).map_err(io_error(topics_dir.display().to_string()))?;
+    }
+    Ok(())
+}
+
+/// Brings a partition to where the checkpoint saw it.
+fn restore(partition: &PartitionState, point: PartitionPoint) -> Result<(), OpenError> {
+    let disk = partition.files.disk();
+    let shown = partition.dir.display().to_string();
+    {
+        let mut appending = partition.appending.lock();
+        appending.producers.restore(point.producers);
+        appending.epochs.0 = point.epochs;
+    }
+    if !disk.exists(&partition.dir) {
+        // An operator may move a damaged partition away: it goes on behind its last offset.
+        disk.create_dir_all(&partition.dir).map_err(io_error(shown))?;
+        partition.segments.lock().end = point.end;
+        partition.restore(point.end, point.end);
+        return Ok(());
+    }
+    let entries = disk.read_dir(&partition.dir).map_err(io_error(shown.clone()))?;
+    let keep = point.segment.map(|(base, _)| base);
+    let mut list = Vec::new();
+    let mut removed = false;
+    for (base, len) in checkpoint::segment_bases(&entries) {
+        if keep.is_some_and(|active| base <= active) {
+            list.push(Segment { base, len, largest: None });
+            continue;
+        }
+        for extension in ["log", "index", "timeindex"] {
+            let path = partition.segment_file(base, extension);
+            if disk.exists(&path) {
+                disk.remove_file(&path).map_err(io_error(path.display().to_string()))?;
+                removed = true;
+            }
+        }
+    }
+    if let Some((base, len)) = point.segment {
+        restore_active(partition, &mut list, base, len, point.end)?;
+    }
+    let mut segments = partition.segments.lock();
+    segments.new_names |= removed;
+    segments.end = point.end;
+    segments.list = list;
+    drop(segments);
+    partition.restore(point.log_start, point.end);
+    Ok(())
+}
+
+/// Cuts the active segment back to its checkpoint and loads its index.
+fn restore_active(
+    partition: &PartitionState,
+    list: &mut [Segment],
+    base: Offset,
+    len: u64,
+    end: Offset,
+) -> Result<(), OpenError> {
+    let path = partition.segment_file(base, "log");
+    let fail = |source| OpenError::Io { context: path.display().to_string(), source };
+    let Some(active) = list.last_mut().filter(|s| s.base == base) else {
+        return Err(damaged(&path, 0, "the segment is missing"));
+    };
+    if active.len < len {
+        return Err(damaged(&path, active.len, format!("the file ends here, {len} bytes were synced")));
+    }
+    let file = partition.files.get(&path).map_err(fail)?;
+    if active.len > len {
+        file.set_len(len).map_err(fail)?;
+        active.len = len;
+        partition.segments.lock().dirty.push(base);
+    }
+    let mut index = load_index(partition, base, len);
+    let mut begin = index.offsets.last().copied();
+    loop {
+        // The walk checks the batches behind the last entry; an entry that does not fit makes it start at the front.
+        let (position, expected) = begin.map_or((0, Some(base)), |(_, p)| (u64::from(p), None));
+        let mut walk = Walk::new(Arc::clone(&file), path.clone(), len, position, expected, WALK_BYTES);
+        match walk_tail(partition, &mut walk, base, &mut index, begin) {
+            Ok(found) if found == end => break,
+            Err(error) if begin.is_none() => return Err(error.into()),
+            Ok(found) if begin.is_none() => {
+                return Err(damaged(
+                    &path,
+                    len,
+                    format!("the segment ends at offset {found}, expected {end}"),
+                ));
+            }
+            _ => {
+                begin = None;
+                index = Index::default();
+            }
+        }
+    }
+    trim_index_files(partition, base, &index).map_err(fail)?;
+    partition.segments.lock().index = index;
+    Ok(())
+}
+
+fn walk_tail(
+    partition: &PartitionState,
+    walk: &mut Walk,
+    base: Offset,
+    index: &mut Index,
+    begin: Option<(u32, u32)>,
+) -> Result<Offset, ReadError> {
+    let mut end = base;
+    let mut first = begin;
+    loop {
+        let position = walk.position();
+        let Some(batch) = walk.next(false)? else { return Ok(end) };
+        if let Some((relative, _)) = first.take()
+            && batch.last_offset() != base + i64::from(relative)
+        {
+            return Err(walk.damaged("the index does not fit"));
+        }
+        let facts = Facts::of(batch.bytes());
+        index.note(base, position, batch.size(), &facts, partition.index_interval_bytes);
+        end = batch.last_offset().saturating_add(1);
+    }
+}
+
+fn load_index(partition: &PartitionState, base: Offset, len: u64) -> Index {
+    let read = |extension| {
+        storage::disk::read_file(&**partition.files.disk(), &partition.segment_file(base, extension)).ok()
+    };
+    let parsed = read("index").zip(read("timeindex")).and_then(|(o, t)| Index::parse(&o, &t, len));
+    let mut index = parsed.unwrap_or_default();
+    index.written = (index.offsets.len(), index.times.len());
+    index
+}
+
+/// Entries of bytes that were cut off must not stay in the files.
+fn trim_index_files(partition: &PartitionState, base: Offset, index: &Index) -> std::io::Result<()> {
+    for (extension, size) in
+        [("index", index.written.0 * OFFSET_ENTRY), ("timeindex", index.written.1 * TIME_ENTRY)]
+    {
+        let path = partition.segment_file(base, extension);
+        if let Ok(file) = partition.files.disk().open(&path, OpenMode::ReadWrite)
+            && file.len()? != size as u64
+        {
+            file.set_len(size as u64)?;
+        }
+    }
+    Ok(())
+}
+
+fn replay(
+    wal: &RecoveredWal,
+    topics: &TopicMap,
+    writers: &mut Writers,
+    now_ms: i64,
+    producers_max: usize,
+) -> Result<(), OpenError> {
+    wal.replay::<OpenError>(&mut |found| {
+        let file = storage::wal::file_name(found.file);
+        let broken = |reason| OpenError::Damaged { file: file.clone(), position: found.position, reason };
+        let Decoded { writer, batches } = record::decode(found.bytes).map_err(broken)?;
+        if let Some(step) = writer {
+            writers.apply(&step.id, step.epoch, step.value.as_ref());
+        }
+        for (topic, index, view) in batches {
+            // A topic that was deleted later takes its batches with it.
+            let state = topics.by_id.get(&topic).and_then(|name| topics.by_name.get(name));
+            let Some(partition) = state.and_then(|s| s.partition(index)) else { continue };
+            let facts = Facts::of(view.bytes());
+            let mut appending = partition.appending.lock();
+            if facts.base_offset < appending.next {
+                continue;
+            }
+            if facts.base_offset > appending.next {
+                return Err(broken(format!(
+                    "offset {} of {}-{index} is missing",
+                    appending.next, partition.name
+                )));
+            }
+            partition
+                .write(&[(&CheckedBatch::stored(&view), facts)])
+                .map_err(io_error(partition.dir.display().to_string()))?;
+            partition.note_appended(&mut appending, &facts, now_ms, producers_max);
+            partition.publish(facts.last_offset + 1);
+        }
+        Ok(())
+    })
+}

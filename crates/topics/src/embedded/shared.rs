@@ -1,0 +1,226 @@
+//! What all parts of an open log share.
+//!
+//! Owns: the map of topics, the named writers, the lock under which marks move together, the offline switch.
+//! Does not own: the threads, the files of partitions.
+//! Invariants, order of locks: named writers → a partition's `appending` (several: by topic id and index) → the queue;
+//! `publishing` is taken with nothing held; the named writers may be taken inside it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use base::{Offset, PartitionId, SharedClock, TopicId, TopicName};
+use parking_lot::{Mutex, RwLock};
+use storage::{Control, DataDirectory, layout};
+use tokio::sync::watch;
+
+use super::files::Files;
+use super::partition::{PartitionParts, PartitionState};
+use super::queue::Queue;
+use super::space::SpaceGuard;
+use crate::batch::check::Rules;
+use crate::error::AppendError;
+use crate::log::{Progress, ProgressValue, WriterId};
+use crate::settings::Settings;
+use crate::topic::TopicInfo;
+
+/// A topic as it is now; replaced whole when it changes.
+#[derive(Debug)]
+pub(crate) struct TopicState {
+    pub info: Arc<TopicInfo>,
+    pub rules: Rules,
+    pub partitions: Vec<Arc<PartitionState>>,
+}
+
+impl TopicState {
+    pub(crate) fn partition(&self, index: PartitionId) -> Option<&Arc<PartitionState>> {
+        self.partitions.get(usize::try_from(index).ok()?)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TopicMap {
+    pub by_name: BTreeMap<TopicName, Arc<TopicState>>,
+    pub by_id: HashMap<TopicId, TopicName>,
+}
+
+/// Named writers of atomic appends.
+#[derive(Debug, Default)]
+pub(crate) struct Writers(HashMap<WriterId, Writer>);
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Epoch of the newest claim, durable or not yet.
+    claimed: i64,
+    /// What is durable; none before the first claim is.
+    durable: Option<Progress>,
+}
+
+impl Writers {
+    pub(crate) fn claimed(&self, id: &WriterId) -> i64 {
+        self.0.get(id).map_or(0, |w| w.claimed)
+    }
+    pub(crate) fn claim(&mut self, id: &WriterId, epoch: i64) {
+        self.0.entry(id.clone()).or_default().claimed = epoch;
+    }
+    pub(crate) fn progress(&self, id: &WriterId) -> Option<Progress> {
+        self.0.get(id)?.durable.clone()
+    }
+    /// Notes a step that is durable.
+    pub(crate) fn apply(&mut self, id: &WriterId, epoch: i64, value: Option<&ProgressValue>) {
+        let writer = self.0.entry(id.clone()).or_default();
+        writer.claimed = writer.claimed.max(epoch);
+        let known = writer.durable.get_or_insert(Progress { epoch, value: None });
+        known.epoch = known.epoch.max(epoch);
+        if let Some(value) = value {
+            known.value = Some(value.clone());
+        }
+    }
+    pub(crate) fn durable(&self) -> impl Iterator<Item = (&WriterId, &Progress)> {
+        self.0.iter().filter_map(|(id, writer)| Some((id, writer.durable.as_ref()?)))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub settings: Settings,
+    pub directory: DataDirectory,
+    pub control: Control,
+    pub clock: SharedClock,
+    pub leader_epoch: i32,
+    pub files: Arc<Files>,
+    pub topics: RwLock<TopicMap>,
+    /// One change of topics at a time.
+    pub admin: Mutex<()>,
+    pub topics_changed: watch::Sender<u64>,
+    pub queue: Queue,
+    pub writers: Mutex<Writers>,
+    /// Held while the marks of finished work move, and while a cut is taken.
+    pub publishing: Mutex<()>,
+    pub space: SpaceGuard,
+    /// Producer ids that were taken from the control store: next, end.
+    pub producer_ids: Mutex<(i64, i64)>,
+    offline: RwLock<Option<String>>,
+    /// For tests and status: groups written so far.
+    pub groups: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        deps: super::Deps,
+        leader_epoch: i32,
+        files: Arc<Files>,
+        topics: TopicMap,
+        writers: Writers,
+    ) -> Self {
+        let path = deps.directory.path().to_owned();
+        Self {
+            leader_epoch,
+            queue: Queue::new(settings.unsynced_bytes_max),
+            space: SpaceGuard::new(Arc::clone(deps.directory.disk()), path, settings.reserve_bytes),
+            files,
+            topics: RwLock::new(topics),
+            admin: Mutex::default(),
+            topics_changed: watch::Sender::new(0),
+            writers: Mutex::new(writers),
+            publishing: Mutex::default(),
+            producer_ids: Mutex::default(),
+            offline: RwLock::default(),
+            groups: AtomicU64::new(0),
+            settings,
+            directory: deps.directory,
+            control: deps.control,
+            clock: deps.clock,
+        }
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<TopicState>> {
+        self.topics.read().by_name.get(name).cloned()
+    }
+
+    pub(crate) fn topic_and_partition(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Result<(Arc<TopicState>, Arc<PartitionState>), AppendError> {
+        let unknown = || AppendError::UnknownPartition { topic: topic.to_owned(), partition };
+        let state = self.topic(topic).ok_or_else(unknown)?;
+        let found = Arc::clone(state.partition(partition).ok_or_else(unknown)?);
+        Ok((state, found))
+    }
+
+    /// All partitions of all topics.
+    pub(crate) fn partitions(&self) -> Vec<Arc<PartitionState>> {
+        self.topics.read().by_name.values().flat_map(|t| t.partitions.iter().cloned()).collect()
+    }
+
+    pub(crate) fn offline(&self) -> Option<String> {
+        self.offline.read().clone()
+    }
+
+    /// Ends appending for good: after a failed write or fsync nobody knows what the disk holds.
+    pub(crate) fn go_offline(&self, reason: &str) {
+        let mut offline = self.offline.write();
+        if offline.is_none() {
+            tracing::error!(reason, "the log goes offline");
+            *offline = Some(reason.to_owned());
+            self.queue.close(reason);
+        }
+    }
+
+    pub(crate) fn note_topics_changed(&self) {
+        self.topics_changed.send_modify(|version| *version += 1);
+    }
+
+    /// One vector of stable marks: none moves while it is taken.
+    pub(crate) fn stable_marks(&self) -> BTreeMap<(TopicId, PartitionId), Offset> {
+        let partitions = self.partitions();
+        let _still = self.publishing.lock();
+        partitions.iter().map(|p| ((p.topic, p.index), p.durable())).collect()
+    }
+
+    pub(crate) fn note_group(&self) {
+        self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A topic's state without its partitions' contents.
+pub(crate) fn topic_state(
+    settings: &Settings,
+    directory: &DataDirectory,
+    files: &Arc<Files>,
+    info: Arc<TopicInfo>,
+    known: &[Arc<PartitionState>],
+) -> TopicState {
+    let config = &info.config;
+    let segment_bytes = config.get("segment.bytes").and_then(|v| v.trim().parse().ok());
+    let segment_bytes = segment_bytes.unwrap_or(settings.segment_bytes);
+    let message_bytes = config.get("max.message.bytes").and_then(|v| v.trim().parse().ok());
+    let rules = Rules {
+        message_bytes_max: message_bytes.unwrap_or(settings.message_bytes_max),
+        decompressed_bytes_max: settings.decompressed_bytes_max,
+        key_required: config.is_compacted(),
+        log_append_time: config.stamps_records(),
+        before_max_ms: config.number("message.timestamp.before.max.ms", i64::MAX),
+        after_max_ms: config.number("message.timestamp.after.max.ms", i64::MAX),
+    };
+    let interval = config.get("index.interval.bytes").and_then(|v| v.trim().parse().ok());
+    for partition in known {
+        partition.segment_bytes.store(segment_bytes, Ordering::Relaxed);
+    }
+    let more = (known.len()..usize::try_from(info.partitions).unwrap_or(0)).map(|index| {
+        Arc::new(PartitionState::new(PartitionParts {
+            topic: info.id,
+            name: info.name.clone(),
+            index: index as PartitionId,
+            dir: layout::partition_dir(directory.path(), info.id, index as PartitionId),
+            files: Arc::clone(files),
+            segment_bytes,
+            index_interval_bytes: interval.unwrap_or(settings.index_interval_bytes),
+            decompressed_bytes_max: settings.decompressed_bytes_max,
+        }))
+    });
+    let partitions = known.iter().cloned().chain(more).collect();
+    TopicState { info, rules, partitions }
+}

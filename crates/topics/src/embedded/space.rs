@@ -1,0 +1,44 @@
+//! The guard of free space.
+//!
+//! Owns: when appends are refused because the disk fills up, so that tables can still catch up.
+//! Does not own: freeing space.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use storage::SharedDisk;
+
+use crate::error::AppendError;
+
+/// The disk is asked once per so many appended bytes.
+const CHECK_EVERY_BYTES: i64 = 4 << 20;
+
+#[derive(Debug)]
+pub(crate) struct SpaceGuard {
+    disk: SharedDisk,
+    path: PathBuf,
+    reserve: u64,
+    free: AtomicU64,
+    until_check: AtomicI64,
+}
+
+impl SpaceGuard {
+    pub(crate) fn new(disk: SharedDisk, path: PathBuf, reserve: u64) -> Self {
+        Self { disk, path, reserve, free: AtomicU64::new(u64::MAX), until_check: AtomicI64::new(0) }
+    }
+
+    /// Whether `size` more bytes may be appended.
+    pub(crate) fn admit(&self, size: usize) -> Result<(), AppendError> {
+        if self.until_check.fetch_sub(size as i64, Ordering::Relaxed) <= size as i64 {
+            // A disk that cannot tell its free space is not full; a write will say more.
+            let free = self.disk.free_bytes(&self.path).unwrap_or(u64::MAX);
+            self.free.store(free, Ordering::Relaxed);
+            let refused = free <= self.reserve;
+            self.until_check.store(if refused { 0 } else { CHECK_EVERY_BYTES }, Ordering::Relaxed);
+        }
+        match self.free.load(Ordering::Relaxed) {
+            free if free <= self.reserve => Err(AppendError::DiskFull { free, reserve: self.reserve }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The log writer: one thread that makes appends durable in groups.
+//!
+//! Owns: the write-ahead log while it runs, the order write-ahead log → fdatasync → segments → marks → acknowledgement.
+//! Does not own: giving out offsets (appends do, before they queue).
+//! Invariants: nothing is acknowledged or becomes readable before its group's fdatasync returned; one fdatasync per
+//! group, however many partitions it touches; after an error of a write or an fsync nothing is tried again.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+
+use base::{Offset, PartitionId, TopicId};
+use storage::wal::Wal;
+use tokio::sync::oneshot;
+
+use super::checkpoint::{self, Pending};
+use super::partition::PartitionState;
+use super::queue::{Ack, Record, Work};
+use super::record;
+use super::shared::Shared;
+use crate::batch::check::{CheckedBatch, Facts};
+use crate::error::AppendError;
+
+/// The checkpoint thread as the writer sees it.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    pub sender: SyncSender<Pending>,
+    pub thread: JoinHandle<()>,
+}
+
+impl Checkpoints {
+    /// Waits until all checkpoints that were sent are stored.
+    fn finish(self) {
+        drop(self.sender);
+        // A panic of the thread has been reported where it happened.
+        let _ = self.thread.join();
+    }
+}
+
+/// Runs until the queue stops or the log is closed.
+pub(crate) fn run(shared: &Shared, mut wal: Wal, checkpoints: Checkpoints) {
+    while let Some((work, bytes)) = shared.queue.take() {
+        let mut group = Group::default();
+        let mut after = Vec::new();
+        for item in work {
+            match item {
+                Work::Record { record, ack } => {
+                    group.records.push(record);
+                    group.acks.push(ack);
+                }
+                Work::Barrier { ack } => group.acks.push(ack),
+                other => after.push(other),
+            }
+        }
+        group.commit(shared, &mut wal);
+        shared.queue.finish(bytes);
+        for item in after {
+            match item {
+                Work::Remove { dir, done } => {
+                    let _ = done.send(remove(shared, &dir));
+                }
+                Work::Close { done } => {
+                    // An older checkpoint must not replace the last one.
+                    checkpoints.finish();
+                    return close(shared, wal, done);
+                }
+                Work::Record { .. } | Work::Barrier { .. } => {}
+            }
+        }
+        if wal.is_full()
+            && shared.offline().is_none()
+            && let Err(error) = roll(shared, &mut wal, &checkpoints)
+        {
+            shared.go_offline(&format!("cannot begin a write-ahead file: {error}"));
+        }
+    }
+    checkpoints.finish();
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    records: Vec<Record>,
+    acks: Vec<Ack>,
+}
+
+impl Group {
+    fn commit(mut self, shared: &Shared, wal: &mut Wal) {
+        #[cfg(feature = "sabotage")]
+        crate::sabotage::before_write(&mut self.acks);
+        if shared.offline().is_none()
+            && let Err(error) = self.persist(wal)
+        {
+            shared.go_offline(&format!("a write failed: {error}"));
+        }
+        if let Some(reason) = shared.offline() {
+            for ack in self.acks.drain(..) {
+                let _ = ack.send(Err(AppendError::Offline(reason.clone())));
+            }
+            return;
+        }
+        self.publish(shared);
+        if !self.records.is_empty() {
+            shared.note_group();
+        }
+        for ack in self.acks {
+            // Who does not wait any more does not mind.
+            let _ = ack.send(Ok(()));
+        }
+    }
+
+    fn persist(&self, wal: &mut Wal) -> io::Result<()> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        for record in &self.records {
+            wal.queue(record::encode(record))?;
+        }
+        wal.sync()?;
+        for (partition, batches) in self.by_partition() {
+            if !partition.is_deleted() {
+                partition.write(&batches)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn by_partition(&self) -> Vec<(&Arc<PartitionState>, Vec<(&CheckedBatch, Facts)>)> {
+        let mut numbers: HashMap<(TopicId, PartitionId), usize> = HashMap::new();
+        let mut lists: Vec<(&Arc<PartitionState>, Vec<(&CheckedBatch, Facts)>)> = Vec::new();
+        for placed in self.records.iter().flat_map(|r| &r.batches) {
+            let number =
+                *numbers.entry((placed.partition.topic, placed.partition.index)).or_insert(lists.len());
+            if number == lists.len() {
+                lists.push((&placed.partition, Vec::new()));
+            }
+            lists[number].1.push((&placed.batch, placed.facts));
+        }
+        lists
+    }
+
+    /// Moves the marks of the whole group at once: a cut sees all of an atomic append or nothing.
+    fn publish(&self, shared: &Shared) {
+        let ends: Vec<(&Arc<PartitionState>, Offset)> = self
+            .by_partition()
+            .into_iter()
+            .filter_map(|(partition, batches)| Some((partition, batches.last()?.1.last_offset + 1)))
+            .collect();
+        let _moving = shared.publishing.lock();
+        let mut writers = None;
+        for step in self.records.iter().filter_map(|r| r.writer.as_ref()) {
+            let writers = writers.get_or_insert_with(|| shared.writers.lock());
+            writers.apply(&step.id, step.epoch, step.value.as_ref());
+        }
+        drop(writers);
+        for (partition, end) in ends {
+            partition.publish(end);
+        }
+    }
+}
+
+fn roll(shared: &Shared, wal: &mut Wal, checkpoints: &Checkpoints) -> io::Result<()> {
+    wal.roll()?;
+    let pending = checkpoint::take(shared, wal.current_file(), false)?;
+    // Waits when checkpoints lag behind: write-ahead files must not pile up without end.
+    checkpoints.sender.send(pending).map_err(|_| io::Error::other("the checkpoint thread has ended"))
+}
+
+fn remove(shared: &Shared, dir: &Path) -> io::Result<()> {
+    shared.files.forget(dir);
+    let disk = shared.directory.disk();
+    if disk.exists(dir) {
+        disk.remove_dir_all(dir)?;
+        dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))?;
+    }
+    Ok(())
+}
+
+fn close(shared: &Shared, mut wal: Wal, done: oneshot::Sender<io::Result<()>>) {
+    let outcome = match shared.offline() {
+        Some(reason) => Err(io::Error::other(reason)),
+        None => wal
+            .roll()
+            .and_then(|()| checkpoint::take(shared, wal.current_file(), true))
+            .and_then(|pending| pending.complete(shared)),
+    };
+    if let Err(error) = &outcome {
+        shared.go_offline(&format!("the log did not close cleanly: {error}"));
+    }
+    let _ = done.send(outcome);
+}
