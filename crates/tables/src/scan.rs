@@ -160,3 +160,7 @@ impl ManifestCache {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

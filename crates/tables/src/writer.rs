@@ -119,7 +119,8 @@ impl Tables {
         let metadata = &table.metadata;
         let schema = table.arrow_schema().map_err(|e| WriteError::Parquet(e.to_string()))?;
         let spec = Arc::clone(metadata.default_partition_spec());
-        let splitter = match spec.is_unpartitioned() {
+        // A spec of void fields alone is called unpartitioned too, but its partition values still have those fields.
+        let splitter = match spec.fields().is_empty() {
             true => None,
             false => Some(Splitter::new(&spec, metadata.current_schema())?),
         };

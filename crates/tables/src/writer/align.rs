@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
 
@@ -17,7 +18,9 @@ pub(super) fn align(batch: &RecordBatch, table: &SchemaRef) -> Result<RecordBatc
         return Ok(RecordBatch::try_new(Arc::clone(table), batch.columns().to_vec())?);
     }
     let rows = batch.num_rows();
-    let columns = fields("", batch.schema_ref().fields(), batch.columns(), table.fields(), rows)?;
+    let have =
+        Level { path: "", fields: batch.schema_ref().fields(), columns: batch.columns(), nulls: None, rows };
+    let columns = fields(&have, table.fields())?;
     Ok(RecordBatch::try_new(Arc::clone(table), columns)?)
 }
 
@@ -25,22 +28,26 @@ fn mismatch(path: &str, table: impl ToString, rows: impl ToString) -> WriteError
     WriteError::SchemaMismatch { column: path.to_owned(), table: table.to_string(), rows: rows.to_string() }
 }
 
-fn fields(
-    path: &str,
-    have: &Fields,
-    columns: &[ArrayRef],
-    want: &Fields,
+/// The columns of a batch, or the fields of a struct.
+struct Level<'a> {
+    path: &'a str,
+    fields: &'a Fields,
+    columns: &'a [ArrayRef],
+    /// Where the struct itself is null: there its required fields may be, too.
+    nulls: Option<&'a NullBuffer>,
     rows: usize,
-) -> Result<Vec<ArrayRef>, WriteError> {
-    if let Some(extra) = have.iter().find(|h| want.iter().all(|w| w.name() != h.name())) {
-        return Err(mismatch(&join(path, extra.name()), "no such column", extra.data_type()));
+}
+
+fn fields(have: &Level<'_>, want: &Fields) -> Result<Vec<ArrayRef>, WriteError> {
+    if let Some(extra) = have.fields.iter().find(|h| want.iter().all(|w| w.name() != h.name())) {
+        return Err(mismatch(&join(have.path, extra.name()), "no such column", extra.data_type()));
     }
     let mut aligned = Vec::with_capacity(want.len());
     for field in want {
-        let path = join(path, field.name());
-        let column = match have.iter().position(|h| h.name() == field.name()) {
-            Some(at) => value(&path, &columns[at], field)?,
-            None if field.is_nullable() => new_null_array(field.data_type(), rows),
+        let path = join(have.path, field.name());
+        let column = match have.fields.iter().position(|h| h.name() == field.name()) {
+            Some(at) => value(&path, &have.columns[at], have.nulls, field)?,
+            None if field.is_nullable() => new_null_array(field.data_type(), have.rows),
             None => {
                 return Err(mismatch(&path, format!("{}, required", field.data_type()), "no such column"));
             }
@@ -50,8 +57,16 @@ fn fields(
     Ok(aligned)
 }
 
-fn value(path: &str, column: &ArrayRef, want: &FieldRef) -> Result<ArrayRef, WriteError> {
-    if !want.is_nullable() && column.logical_null_count() > 0 {
+fn value(
+    path: &str,
+    column: &ArrayRef,
+    parent: Option<&NullBuffer>,
+    want: &FieldRef,
+) -> Result<ArrayRef, WriteError> {
+    if !want.is_nullable()
+        && let Some(nulls) = column.logical_nulls().filter(|n| n.null_count() > 0)
+        && !parent.is_some_and(|parent| parent.contains(&nulls))
+    {
         return Err(mismatch(path, format!("{}, required", want.data_type()), "null"));
     }
     if column.data_type() == want.data_type() {
@@ -59,33 +74,30 @@ fn value(path: &str, column: &ArrayRef, want: &FieldRef) -> Result<ArrayRef, Wri
     }
     let refuse = || mismatch(path, want.data_type(), column.data_type());
     match (column.data_type(), want.data_type()) {
-        (DataType::Struct(have), DataType::Struct(fields_wanted)) => {
+        (DataType::Struct(have), DataType::Struct(wanted)) => {
             let rows = column.as_struct();
-            let columns = fields(path, have, rows.columns(), fields_wanted, rows.len())?;
-            let made = StructArray::try_new_with_length(
-                fields_wanted.clone(),
-                columns,
-                rows.nulls().cloned(),
-                rows.len(),
-            );
+            let (nulls, len) = (rows.nulls(), rows.len());
+            let have = Level { path, fields: have, columns: rows.columns(), nulls, rows: len };
+            let columns = fields(&have, wanted)?;
+            let made = StructArray::try_new_with_length(wanted.clone(), columns, nulls.cloned(), len);
             Ok(Arc::new(made.map_err(|e| mismatch(path, want.data_type(), e))?))
         }
         (DataType::List(_), DataType::List(element)) => {
             let list = column.as_list::<i32>();
-            let values = value(&join(path, "element"), list.values(), element)?;
+            let values = value(&join(path, "element"), list.values(), None, element)?;
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
             Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, values, nulls)?))
         }
-        (DataType::LargeList(from), DataType::List(_)) => {
-            let smaller = cast(column, &DataType::List(Arc::clone(from))).map_err(|_| refuse())?;
-            value(path, &smaller, want)
+        (DataType::LargeList(from) | DataType::FixedSizeList(from, _), DataType::List(_)) => {
+            let list = cast(column, &DataType::List(Arc::clone(from))).map_err(|_| refuse())?;
+            value(path, &list, parent, want)
         }
         (DataType::Map(_, _), DataType::Map(entries, sorted)) => {
             let DataType::Struct(pair) = entries.data_type() else { return Err(refuse()) };
             let [key, item] = &pair[..] else { return Err(refuse()) };
             let map = column.as_map();
-            let keys = value(&join(path, "key"), map.keys(), key)?;
-            let values = value(&join(path, "value"), map.values(), item)?;
+            let keys = value(&join(path, "key"), map.keys(), None, key)?;
+            let values = value(&join(path, "value"), map.values(), None, item)?;
             let pairs = StructArray::try_new(pair.clone(), vec![keys, values], None)?;
             let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
             Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *sorted)?))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
 use iceberg::spec::{Literal, PartitionSpec, Schema, Struct, Transform, Type};
@@ -104,7 +104,10 @@ impl SplitField {
         if source.data_type() == &DataType::LargeBinary {
             source = cast(&source, &DataType::Binary)?;
         }
-        let values = self.function.transform(source)?;
+        let values = match exact(self.transform, &source) {
+            Some(values) => values,
+            None => self.function.transform(source)?,
+        };
         match values.data_type() == &self.result_arrow {
             true => Ok(values),
             false => Ok(cast(&values, &self.result_arrow)?),
@@ -113,6 +116,28 @@ impl SplitField {
 
     fn show(&self, value: Option<&Literal>) -> String {
         self.transform.to_human_string(&self.result, value)
+    }
+}
+
+/// Transforms that the library gets wrong at the edges: days of times before 1970 that are no whole seconds, and
+/// truncated numbers near the smallest one, which overflow.
+fn exact(transform: Transform, source: &ArrayRef) -> Option<ArrayRef> {
+    const MICROS_PER_DAY: i64 = 86_400_000_000;
+    match (transform, source.data_type()) {
+        (Transform::Day, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            let times = source.as_primitive::<TimestampMicrosecondType>();
+            Some(Arc::new(times.unary::<_, Date32Type>(|v| v.div_euclid(MICROS_PER_DAY) as i32)))
+        }
+        (Transform::Truncate(width), DataType::Int32) => {
+            let width = i32::try_from(width).ok()?;
+            let numbers = source.as_primitive::<Int32Type>();
+            Some(Arc::new(numbers.unary::<_, Int32Type>(|v| v.wrapping_sub(v.rem_euclid(width)))))
+        }
+        (Transform::Truncate(width), DataType::Int64) => {
+            let (width, numbers) = (i64::from(width), source.as_primitive::<Int64Type>());
+            Some(Arc::new(numbers.unary::<_, Int64Type>(|v| v.wrapping_sub(v.rem_euclid(width)))))
+        }
+        _ => None,
     }
 }
 
@@ -161,7 +186,25 @@ fn harmless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Int32Array, Int64Array, TimestampMicrosecondArray};
+
     use super::*;
+
+    #[test]
+    fn edges_are_exact() {
+        const DAY: i64 = 86_400_000_000;
+        let times = [0, -1, 1, -DAY, -DAY - 1, -DAY - 500_000, -DAY + 1, DAY, DAY - 1, -500_000];
+        let source: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()));
+        let days = exact(Transform::Day, &source).expect("days");
+        let days = days.as_primitive::<Date32Type>().values().to_vec();
+        assert_eq!(days, [0, -1, 0, -1, -2, -2, -1, 1, 0, -1]);
+        let source: ArrayRef = Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX, -1, 0, 19]));
+        let cut = exact(Transform::Truncate(10), &source).expect("numbers");
+        assert_eq!(&cut.as_primitive::<Int64Type>().values()[2..], [-10, 0, 10]);
+        let source: ArrayRef = Arc::new(Int32Array::from(vec![i32::MIN, -11]));
+        let cut = exact(Transform::Truncate(10), &source).expect("numbers");
+        assert_eq!(cut.as_primitive::<Int32Type>().value(1), -20);
+    }
 
     #[test]
     fn directories_are_harmless() {
