@@ -12,6 +12,7 @@ use arrow::array::{
     IntervalMonthDayNanoArray, LargeBinaryArray, LargeStringArray, ListArray, RecordBatch, StringArray,
     StringBuilder, StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
+use arrow::array::timezone::Tz;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type, Int16Type,
@@ -19,6 +20,7 @@ use arrow::datatypes::{
 };
 use arrow::json::writer::{EncoderOptions, make_encoder};
 use bytes::{BufMut, BytesMut};
+use chrono::{DateTime, Offset, TimeZone};
 
 use super::errors::Failure;
 use super::types::{Column, Scalar};
@@ -140,7 +142,7 @@ enum Cells {
     Uuid(FixedSizeBinaryArray),
     Date(Date32Array),
     Time(Time64MicrosecondArray),
-    Timestamp { values: TimestampMicrosecondArray, zoned: bool },
+    Timestamp { values: TimestampMicrosecondArray, zone: Option<Tz> },
     Interval(IntervalMonthDayNanoArray),
     List { lists: ListArray, items: Box<Cells>, oid: u32 },
 }
@@ -184,7 +186,7 @@ impl Cells {
             DataType::Time64(_) => Self::Time(array.as_primitive::<Time64MicrosecondType>().clone()),
             DataType::Timestamp(_, zone) => Self::Timestamp {
                 values: array.as_primitive::<TimestampMicrosecondType>().clone(),
-                zoned: zone.is_some(),
+                zone: zone.as_deref().map(parse_zone).transpose()?,
             },
             DataType::Interval(_) => Self::Interval(array.as_primitive::<IntervalMonthDayNanoType>().clone()),
             other => return Err(Failure::unsupported(format!("columns of type {other} cannot be sent"))),
@@ -249,7 +251,10 @@ impl Cells {
             Self::Uuid(a) => text::uuid(sixteen(a.value(row)), out),
             Self::Date(a) => text::date(a.value(row), out),
             Self::Time(a) => text::time(a.value(row), out),
-            Self::Timestamp { values, zoned } => text::timestamp(values.value(row), *zoned, out),
+            Self::Timestamp { values, zone } => {
+                let micros = values.value(row);
+                text::timestamp(micros, zone.map(|zone| offset_seconds(zone, micros)), out);
+            }
             Self::Interval(a) => {
                 let value = a.value(row);
                 text::interval(value.months, value.days, value.nanoseconds, out);
@@ -284,6 +289,16 @@ impl Cells {
             Self::Null | Self::Text(_) | Self::LargeText(_) | Self::TextView(_) => self.write_text(row, out),
         }
     }
+}
+
+fn parse_zone(name: &str) -> Result<Tz, Failure> {
+    name.parse().map_err(|_| Failure::unsupported(format!("time zone {name} is not known")))
+}
+
+/// A zone's distance from UTC at a moment; moments that no calendar holds are shown in UTC.
+fn offset_seconds(zone: Tz, micros: i64) -> i32 {
+    DateTime::from_timestamp_micros(micros)
+        .map_or(0, |moment| zone.offset_from_utc_datetime(&moment.naive_utc()).fix().local_minus_utc())
 }
 
 fn sixteen(bytes: &[u8]) -> [u8; 16] {

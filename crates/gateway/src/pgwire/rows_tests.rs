@@ -44,6 +44,8 @@ fn scalars_and_nulls() {
     assert_eq!(texts(Arc::new(decimals)), [some("-123.45"), None]);
     let nanos = TimestampNanosecondArray::from(vec![1_500]).with_timezone("UTC");
     assert_eq!(texts(Arc::new(nanos)), [some("1970-01-01 00:00:00.000001+00")]);
+    let zoned = TimestampMicrosecondArray::from(vec![0]).with_timezone("+05:30");
+    assert_eq!(texts(Arc::new(zoned)), [some("1970-01-01 05:30:00+05:30")]);
     let words: DictionaryArray<Int8Type> = vec!["x", "y", "x"].into_iter().collect();
     assert_eq!(texts(Arc::new(words)), [some("x"), some("y"), some("x")]);
     assert_eq!(texts(Arc::new(UInt64Array::from(vec![7]))), [some("7")]);

@@ -1,4 +1,4 @@
-//! Cells in PostgreSQL's text format (DateStyle ISO, TimeZone UTC, IntervalStyle postgres, bytea_output hex).
+//! Cells in PostgreSQL's text format (DateStyle ISO, IntervalStyle postgres, bytea_output hex).
 //!
 //! Owns: the spelling of each type.
 //! Does not own: lengths and rows (`rows`).
@@ -94,14 +94,22 @@ pub(super) fn time(micros: i64, out: &mut BytesMut) {
     fraction(micros.rem_euclid(1_000_000), out);
 }
 
-/// µs since 1970-01-01; `zoned` ones are shown in UTC.
-pub(super) fn timestamp(micros: i64, zoned: bool, out: &mut BytesMut) {
-    const DAY: i64 = 86_400_000_000;
-    let before_christ = year_month_day(micros.div_euclid(DAY), out);
+/// µs since 1970-01-01 UTC; with a time zone, in its local time and with its offset in seconds.
+pub(super) fn timestamp(micros: i64, offset: Option<i32>, out: &mut BytesMut) {
+    const DAY: i128 = 86_400_000_000;
+    let local = i128::from(micros) + i128::from(offset.unwrap_or(0)) * 1_000_000;
+    let before_christ = year_month_day(local.div_euclid(DAY) as i64, out);
     out.put_u8(b' ');
-    time(micros.rem_euclid(DAY), out);
-    if zoned {
-        out.put_slice(b"+00");
+    time(local.rem_euclid(DAY) as i64, out);
+    if let Some(offset) = offset {
+        let (sign, seconds) = (if offset < 0 { '-' } else { '+' }, offset.abs());
+        let _ = write!(out, "{sign}{:02}", seconds / 3600);
+        if seconds % 3600 != 0 {
+            let _ = write!(out, ":{:02}", seconds / 60 % 60);
+        }
+        if seconds % 60 != 0 {
+            let _ = write!(out, ":{:02}", seconds % 60);
+        }
     }
     era(before_christ, out);
 }
@@ -232,11 +240,13 @@ mod tests {
         ] {
             assert_eq!(shown(|out| date(days, out)), text);
         }
-        assert_eq!(shown(|out| timestamp(1_500_000, true, out)), "1970-01-01 00:00:01.5+00");
-        assert_eq!(shown(|out| timestamp(-1, false, out)), "1969-12-31 23:59:59.999999");
+        assert_eq!(shown(|out| timestamp(1_500_000, Some(0), out)), "1970-01-01 00:00:01.5+00");
+        assert_eq!(shown(|out| timestamp(-1, None, out)), "1969-12-31 23:59:59.999999");
+        assert_eq!(shown(|out| timestamp(0, Some(19_800), out)), "1970-01-01 05:30:00+05:30");
+        assert_eq!(shown(|out| timestamp(0, Some(-12_600), out)), "1969-12-31 20:30:00-03:30");
         assert_eq!(shown(|out| time(86_399_000_001, out)), "23:59:59.000001");
         for extreme in [i64::MIN, i64::MAX] {
-            shown(|out| timestamp(extreme, true, out));
+            shown(|out| timestamp(extreme, Some(-3600), out));
         }
         for extreme in [i32::MIN, i32::MAX] {
             shown(|out| date(extreme, out));
