@@ -14,7 +14,9 @@ async fn health_status_and_metrics() {
     assert_eq!(topic["partitions"][0]["stable"], 5);
     let metrics = node.get(node.admin, "/metrics").await;
     assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"));
-    assert!(metrics.body.contains("kafka_topic_partition_current_offset{topic=\"trades\",partition=\"0\"} 5\n"));
+    assert!(
+        metrics.body.contains("kafka_topic_partition_current_offset{topic=\"trades\",partition=\"0\"} 5\n")
+    );
     assert!(metrics.body.contains("frazil_table_lag_records{topic=\"trades\""), "{}", metrics.body);
     assert_eq!(node.get(node.admin, "/nowhere").await.json()["error"]["kind"], "not_found");
 }

@@ -24,7 +24,12 @@ async fn a_committed_table_is_loaded_under_every_base_path() {
     for base in ["", "/catalog", "/api/catalog"] {
         for prefix in ["", "/wh"] {
             let root = format!("{base}/v1{prefix}/namespaces");
-            assert!(node.get(door, &root).await.json()["namespaces"].as_array().unwrap().contains(&json!(["public"])));
+            assert!(
+                node.get(door, &root).await.json()["namespaces"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&json!(["public"]))
+            );
             let loaded = node.get(door, &format!("{root}/public/tables/trades")).await;
             assert_eq!(loaded.status, 200, "{loaded:?}");
             let body = loaded.json();
@@ -34,7 +39,12 @@ async fn a_committed_table_is_loaded_under_every_base_path() {
         }
     }
     let tables = node.get(door, "/v1/namespaces/public/tables").await.json();
-    assert!(tables["identifiers"].as_array().unwrap().contains(&json!({"namespace": ["public"], "name": "trades"})));
+    assert!(
+        tables["identifiers"]
+            .as_array()
+            .unwrap()
+            .contains(&json!({"namespace": ["public"], "name": "trades"}))
+    );
     let exists = http(door, "HEAD", "/v1/namespaces/public/tables/trades", &[], "").await;
     assert_eq!((exists.status, exists.body.as_str()), (204, ""));
 }
@@ -43,7 +53,9 @@ async fn a_committed_table_is_loaded_under_every_base_path() {
 async fn etags_and_referenced_snapshots() {
     let node = node().await;
     node.trades(3).await;
-    let commit = || async { node.post(node.admin, "/v1/tables/trades/commit", "").await.json()["snapshot_id"].clone() };
+    let commit = || async {
+        node.post(node.admin, "/v1/tables/trades/commit", "").await.json()["snapshot_id"].clone()
+    };
     let first = commit().await;
     let mut batch = topics::batch::BatchBuilder::new();
     batch.push(1, None, Some(br#"{"symbol":"x","price":1,"qty":1}"#), &[]);
@@ -60,7 +72,8 @@ async fn etags_and_referenced_snapshots() {
     // The head was lowered for comparison; our tags are lower case.
     let unchanged = http(node.catalog, "GET", path, &[("if-none-match", tag)], "").await;
     assert_eq!((unchanged.status, unchanged.body.as_str()), (304, ""));
-    let other = http(node.catalog, "GET", &format!("{path}?snapshots=refs"), &[("if-none-match", tag)], "").await;
+    let other =
+        http(node.catalog, "GET", &format!("{path}?snapshots=refs"), &[("if-none-match", tag)], "").await;
     assert_eq!(other.status, 200);
 }
 

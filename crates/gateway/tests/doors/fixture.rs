@@ -113,8 +113,7 @@ impl Node {
             ("redpanda.iceberg.mode".to_owned(), "value_schema_latest".to_owned()),
             ("redpanda.iceberg.target.lag.ms".to_owned(), "3600000".to_owned()),
         ];
-        let topic =
-            topics::NewTopic { name: "trades".into(), partitions: Some(1), config: config.into() };
+        let topic = topics::NewTopic { name: "trades".into(), partitions: Some(1), config: config.into() };
         self.deps.commands.create_topic(topic).await.unwrap();
         let body = serde_json::json!({"schemaType": "JSON", "schema": TRADES_SCHEMA}).to_string();
         let answer = self.post(self.registry, "/subjects/trades-value/versions", &body).await;
@@ -170,7 +169,8 @@ pub async fn http(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         request.push_str(&format!("host: {door}\r\n"));
     }
@@ -181,7 +181,8 @@ pub async fn http(
     request.push_str(body);
     let bytes = exchange(door, request.as_bytes()).await;
     let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}: {text}"));
+    let (head, body) =
+        text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}: {text}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
@@ -193,6 +194,7 @@ pub async fn exchange(door: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let _ = socket.write_all(bytes).await;
     let mut answer = Vec::new();
     let reading = socket.read_to_end(&mut answer);
-    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await.expect("the connection must be closed");
+    let _ =
+        tokio::time::timeout(Duration::from_secs(10), reading).await.expect("the connection must be closed");
     answer
 }

@@ -122,7 +122,8 @@ async fn slow_and_oversized_http_is_closed() {
         for bytes in [b"".as_ref(), b"GET / HT", b"GET / HTTP/1.1\r\nhost: localhost\r\n"] {
             exchange(door, bytes).await;
         }
-        let half = exchange(door, b"POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nhalf").await;
+        let half =
+            exchange(door, b"POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nhalf").await;
         assert!(half.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&half));
         for garbage in [TLS_HELLO, b"\0\0\0\0\0\0", b"nonsense\r\n\r\n"] {
             let answer = exchange(door, garbage).await;
@@ -131,11 +132,19 @@ async fn slow_and_oversized_http_is_closed() {
         let mut large = b"POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2000000\r\n\r\n".to_vec();
         large.resize(large.len() + 2_000_000, b'x');
         let answer = exchange(door, &large).await;
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 413"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
         let mut head = b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ".to_vec();
         head.resize(200_000, b'x');
         let answer = exchange(door, &head).await;
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     assert_eq!(node.get(node.admin, "/health/livez").await.status, 200);
 }

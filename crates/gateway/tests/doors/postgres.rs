@@ -83,7 +83,10 @@ async fn parameters_in_binary_and_null() {
     let node = node().await;
     node.trades(100).await;
     let client = connect(&node).await;
-    let statement = client.prepare("SELECT qty, price, ts_event FROM trades WHERE qty >= $1 AND symbol = $2 ORDER BY qty").await.unwrap();
+    let statement = client
+        .prepare("SELECT qty, price, ts_event FROM trades WHERE qty >= $1 AND symbol = $2 ORDER BY qty")
+        .await
+        .unwrap();
     assert_eq!(statement.params(), [Type::INT8, Type::TEXT]);
     let types: Vec<&Type> = statement.columns().iter().map(|c| c.type_()).collect();
     assert_eq!(types, [&Type::INT8, &Type::FLOAT8, &Type::TIMESTAMPTZ]);
@@ -93,9 +96,7 @@ async fn parameters_in_binary_and_null() {
     let none = client.query(&statement, &[&None::<i64>, &"S0"]).await.unwrap();
     assert!(none.is_empty());
     // More than nine parameters keep their order.
-    let many = client
-        .prepare_typed("SELECT $1 + $2 * 10, $10 - $9, $11", &[const { Type::INT8 }; 11])
-        .await;
+    let many = client.prepare_typed("SELECT $1 + $2 * 10, $10 - $9, $11", &[const { Type::INT8 }; 11]).await;
     if let Ok(many) = many {
         let values: Vec<i64> = (1..=11).collect();
         let values: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = values.iter().map(|v| v as _).collect();
@@ -195,7 +196,8 @@ async fn a_query_that_computes_is_cancelled() {
     let client = connect(&node).await;
     let cancel = client.cancel_token();
     let running = tokio::spawn(async move {
-        let statement = "SELECT count(*) FROM trades a, trades b, trades c WHERE a.qty + b.qty = c.qty * 7 + 1";
+        let statement =
+            "SELECT count(*) FROM trades a, trades b, trades c WHERE a.qty + b.qty = c.qty * 7 + 1";
         let outcome = client.query(statement, &[]).await;
         (client, outcome)
     });
@@ -223,7 +225,10 @@ async fn a_large_result_arrives_whole() {
     let node = node().await;
     node.trades(2000).await;
     let client = connect(&node).await;
-    let rows = client.query_raw("SELECT a.qty FROM trades a, trades b WHERE b.qty < 100", Vec::<i64>::new()).await.unwrap();
+    let rows = client
+        .query_raw("SELECT a.qty FROM trades a, trades b WHERE b.qty < 100", Vec::<i64>::new())
+        .await
+        .unwrap();
     tokio::pin!(rows);
     let (mut count, mut sum) = (0u64, 0i64);
     while let Some(row) = rows.try_next().await.unwrap() {

@@ -33,12 +33,18 @@ async fn a_subject_from_registration_to_its_end() {
     let by_id = node.get(door, &format!("/schemas/ids/{id}")).await.json();
     assert_eq!(by_id, json!({"schemaType": "JSON", "schema": schema}));
     assert_eq!(node.get(door, &format!("/schemas/ids/{id}/schema")).await.body, schema);
-    assert_eq!(node.get(door, &format!("/schemas/ids/{id}/subjects")).await.json(), json!(["odd/name é-value"]));
+    assert_eq!(
+        node.get(door, &format!("/schemas/ids/{id}/subjects")).await.json(),
+        json!(["odd/name é-value"])
+    );
     let usages = node.get(door, &format!("/schemas/ids/{id}/versions")).await.json();
     assert_eq!(usages, json!([{"subject": "odd/name é-value", "version": 1}]));
 
     let subject = "/subjects/odd%2Fname%20%C3%A9-value";
-    assert_eq!(error_code(&http(door, "DELETE", &format!("{subject}?permanent=true"), &[], "").await), (404, 40405));
+    assert_eq!(
+        error_code(&http(door, "DELETE", &format!("{subject}?permanent=true"), &[], "").await),
+        (404, 40405)
+    );
     assert_eq!(http(door, "DELETE", subject, &[], "").await.json(), json!([1]));
     assert_eq!(error_code(&http(door, "DELETE", subject, &[], "").await), (404, 40404));
     assert_eq!(node.get(door, "/subjects").await.json(), json!([]));
@@ -76,7 +82,10 @@ async fn refusals_have_confluents_codes() {
         assert_eq!(error_code(&answer), (status, code), "{body}: {answer:?}");
     }
     assert_eq!(node.get(door, "/config").await.json(), json!({"compatibilityLevel": "NONE"}));
-    assert_eq!(node.get(door, "/config/s?defaultToGlobal=true").await.json(), json!({"compatibilityLevel": "NONE"}));
+    assert_eq!(
+        node.get(door, "/config/s?defaultToGlobal=true").await.json(),
+        json!({"compatibilityLevel": "NONE"})
+    );
     assert_eq!(node.get(door, "/mode").await.json(), json!({"mode": "READWRITE"}));
     assert_eq!(node.get(door, "/schemas/types").await.json(), json!(["JSON"]));
     assert_eq!(node.get(door, "/").await.json(), json!({}));
