@@ -62,6 +62,3 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, tokio::task::JoinError> {
     tokio::task::spawn_blocking(work).await
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,16 +24,25 @@ pub(super) fn json_response(status: StatusCode, content_type: &'static str, body
     (status, [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response()
 }
 
-/// A refusal that is the same for all doors (Host, size, time), in the door's own shape.
+/// A refusal that is the same for all doors (Host, size, time, a panic), in the door's own shape.
 pub(super) fn refuse(door: Door, status: StatusCode, message: &str) -> Response {
+    let defect = status.is_server_error();
     match door {
-        Door::Registry => RegistryFault::new(status, i32::from(status.as_u16()), message).into_response(),
+        Door::Registry => {
+            let code = if defect { 50001 } else { i32::from(status.as_u16()) };
+            RegistryFault::new(status, code, message).into_response()
+        }
         Door::Catalog => {
-            let exception =
-                if status == StatusCode::FORBIDDEN { "ForbiddenException" } else { "BadRequestException" };
+            let exception = match status {
+                StatusCode::FORBIDDEN => "ForbiddenException",
+                _ if defect => "InternalServerError",
+                _ => "BadRequestException",
+            };
             RestFault::new(status, exception, message).into_response()
         }
-        Door::Admin => AdminFault::new(status, "invalid", message).into_response(),
+        Door::Admin => {
+            AdminFault::new(status, if defect { "internal" } else { "invalid" }, message).into_response()
+        }
     }
 }
 

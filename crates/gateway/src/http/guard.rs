@@ -5,6 +5,7 @@
 //! Invariants: a route sees only complete bodies of at most [`BODY_BYTES_MAX`].
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use futures::FutureExt;
 
 use super::{Door, errors};
 use crate::Listen;
@@ -58,7 +60,13 @@ impl Guard {
         }
         let (head, body) = request.into_parts();
         match tokio::time::timeout(self.body_timeout, to_bytes(body, self.body_bytes_max)).await {
-            Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+            Ok(Ok(bytes)) => {
+                let answering = next.run(Request::from_parts(head, Body::from(bytes)));
+                AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
+                    let message = "internal error: this is a defect; the log has more";
+                    closing(errors::refuse(self.door, StatusCode::INTERNAL_SERVER_ERROR, message))
+                })
+            }
             Ok(Err(error)) => {
                 let message = format!(
                     "the request body is incomplete or larger than {} bytes: {error}",

@@ -8,11 +8,12 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 
 use arrow::array::RecordBatch;
 use base::Shutdown;
 use bytes::BytesMut;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use pgwire::messages::data::RowDescription;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pipelines::Commands;
@@ -116,9 +117,15 @@ impl Connection {
 
     /// Serves messages until the connection ends; tells the client why when it can.
     pub(super) async fn run(&mut self) -> End {
-        let end = match self.serve().await {
-            Ok(never) => match never {},
-            Err(end) => end,
+        // The state after a panic is not to be trusted: the client is told, and this connection ends.
+        let end = match AssertUnwindSafe(self.serve()).catch_unwind().await {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(end)) => end,
+            Err(_) => {
+                self.portals.clear();
+                self.writer.out.clear();
+                End::Defect
+            }
         };
         if let Some(response) = end.response() {
             // The client may be gone or not reading: this is a courtesy.

@@ -33,6 +33,9 @@ pub(super) enum End {
     TooSlow { what: &'static str, limit: std::time::Duration },
     #[error("refused: {}", .0.message)]
     Refused(Failure),
+    /// A defect of ours, already logged with its place.
+    #[error("a statement panicked")]
+    Defect,
     #[error("the socket failed")]
     Io(#[from] std::io::Error),
 }
@@ -88,6 +91,7 @@ impl End {
             Self::Stopping => Failure::new("57P01", "terminating connection because the node is stopping"),
             Self::Violation(reason) => Failure::new("08P01", format!("protocol violation: {reason}")),
             Self::TooSlow { .. } => Failure::new("08006", self.to_string()),
+            Self::Defect => Failure::new("XX000", "internal error: this is a defect; the log has more"),
             Self::Refused(failure) => failure.clone(),
         };
         Some(failure.with_severity("FATAL"))
@@ -97,7 +101,7 @@ impl End {
     pub(super) fn noteworthy(&self) -> bool {
         match self {
             Self::Closed | Self::Stopping | Self::Io(_) => false,
-            Self::Violation(_) | Self::TooSlow { .. } | Self::Refused(_) => true,
+            Self::Violation(_) | Self::TooSlow { .. } | Self::Defect | Self::Refused(_) => true,
         }
     }
 }
