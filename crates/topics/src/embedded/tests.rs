@@ -14,6 +14,7 @@ use super::*;
 use crate::batch::{BatchBuilder, Batches, Compression};
 
 mod appends;
+mod power;
 mod restarts;
 
 /// The real disk, counting and failing on demand.

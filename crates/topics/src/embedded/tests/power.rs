@@ -1,0 +1,164 @@
+//! Power cuts on the simulated disk: whatever unsynced bytes and names survive, what was acknowledged is there, once,
+//! and nothing is there in halves.
+
+use storage::simulated::SimulatedDisk;
+
+use super::*;
+
+const CUTS: u64 = 400;
+
+/// A small generator of pseudo-random numbers (xorshift64*), so that failures repeat.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % below.max(1)
+    }
+}
+
+/// What a client of the log knows for sure.
+#[derive(Debug, Default)]
+struct Known {
+    /// Batches of the idempotent producer that were acknowledged, all to partition 0.
+    produced: usize,
+    /// Number of the last atomic append that was acknowledged.
+    published: Option<usize>,
+    /// Records of the topic that comes and goes, in its present life.
+    churned: Option<usize>,
+}
+
+fn open_on(disk: &SimulatedDisk, runtime: &tokio::runtime::Runtime) -> Option<Topics> {
+    let disk: SharedDisk = Arc::new(disk.clone());
+    let directory = DataDirectory::open_simulated(Arc::clone(&disk), Path::new("/data")).ok()?;
+    let control = Control::open(&disk, &layout::control_file(Path::new("/data"))).ok()?;
+    let deps = Deps { directory, control, clock: Arc::new(ManualClock::at(1_000_000)) };
+    let settings = Settings {
+        segment_bytes: 700,
+        index_interval_bytes: 200,
+        wal_file_bytes: 1_500,
+        reserve_bytes: 0,
+        ..Settings::default()
+    };
+    match Topics::open(settings, deps, &Supervisor::new(runtime.handle().clone())) {
+        Ok(topics) => Some(topics),
+        Err(OpenError::Damaged { file, position, reason }) => panic!("{file} {position}: {reason}"),
+        Err(_) => None,
+    }
+}
+
+fn named(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition { topic: TopicName::new(topic).expect("name"), partition }
+}
+
+/// Works until the power goes, noting what was acknowledged.
+async fn work(topics: &Topics, known: &mut Known, steps: u64, dice: &mut Dice) -> Result<(), AppendError> {
+    let writer = WriterId::new("w");
+    let epoch = topics.claim_writer(&writer).await?.epoch;
+    for _ in 0..steps {
+        match dice.roll(8) {
+            0..=3 => {
+                // Up to three in flight, the first of them perhaps a retry of one that was lost or not.
+                let mut waiting = Vec::new();
+                for n in known.produced..known.produced + 1 + dice.roll(3) as usize {
+                    waiting.push(topics.append("t", 0, sequenced(n, 1, 1_000_000, (5, 0, n as i32)))?);
+                }
+                for one in waiting {
+                    assert_eq!(one.await?.base_offset, known.produced as i64, "the offset of its number");
+                    known.produced += 1;
+                }
+            }
+            4..=6 => {
+                let n = known.published.map_or(0, |n| n + 1);
+                let batches = vec![(at(1), batch(n, 1, 1_000_000)), (at(2), batch(n, 1, 1_000_000))];
+                let progress = n.to_string().into();
+                let append = AtomicAppend { writer: writer.clone(), epoch, batches, progress };
+                topics.append_atomically(append).await?;
+                known.published = Some(n);
+            }
+            _ => churn(topics, known, dice).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn churn(topics: &Topics, known: &mut Known, dice: &mut Dice) -> Result<(), AppendError> {
+    let offline = |e: TopicError| AppendError::Offline(e.to_string());
+    if topics.topic("u").is_none() {
+        known.churned = None;
+        topics.create(NewTopic { name: "u".into(), ..NewTopic::default() }).map_err(offline)?;
+        known.churned = Some(0);
+    } else if dice.roll(3) == 0 {
+        known.churned = None;
+        topics.delete("u").map_err(offline)?;
+    } else {
+        let n = topics.partition("u", 0).expect("partition").marks().appended as usize;
+        topics.append("u", 0, batch(n, 1, 1_000_000))?.await?;
+        known.churned = Some(n + 1);
+    }
+    Ok(())
+}
+
+/// Holds what the log has against what was acknowledged; goes on from what the log has.
+fn check(topics: &Topics, known: &mut Known) {
+    let produced = records(topics, 0);
+    assert_eq!(produced, numbered(0..produced.len()));
+    assert!(produced.len() >= known.produced, "{} of {} are there", produced.len(), known.produced);
+    let progress = topics.progress(&WriterId::new("w")).and_then(|p| p.value);
+    let progress = progress.map(|v| std::str::from_utf8(&v).expect("text").parse::<usize>().expect("number"));
+    assert!(progress >= known.published, "{progress:?} of {:?} is there", known.published);
+    for partition in [1, 2] {
+        assert_eq!(records(topics, partition), numbered(0..progress.map_or(0, |n| n + 1)));
+    }
+    known.published = progress;
+    if let Some(count) = known.churned {
+        let partition = topics.partition("u", 0).expect("an acknowledged topic");
+        assert!(partition.marks().durable >= count as i64);
+    }
+    known.churned = None;
+    if let Some(partition) = topics.partition("u", 0) {
+        let end = partition.marks().durable;
+        let read = partition.read(0, end, 1 << 20).expect("read");
+        assert!(end == 0 || !read.bytes.is_empty());
+    }
+    let _ = named("u", 0);
+}
+
+#[test]
+fn power_cuts_lose_nothing_and_halve_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("runtime");
+    let mut dice = Dice(7);
+    let (mut cuts, mut seed, mut recovered) = (0, 0, 0);
+    while cuts < CUTS {
+        let mut disk = SimulatedDisk::new();
+        let mut known = Known::default();
+        let topics = open_on(&disk, &runtime).expect("the first start has power");
+        create(&topics, 3);
+        drop(topics);
+        for _ in 0..6 {
+            let cut_in_recovery = dice.roll(3) == 0;
+            if cut_in_recovery {
+                disk.cut_power_after(dice.roll(60));
+            }
+            let opened = open_on(&disk, &runtime);
+            if let Some(topics) = opened {
+                recovered += 1;
+                check(&topics, &mut known);
+                if !cut_in_recovery {
+                    disk.cut_power_after(dice.roll(120));
+                }
+                let _ = runtime.block_on(work(&topics, &mut known, 60, &mut dice));
+            }
+            cuts += 1;
+            seed += 1;
+            disk = disk.after_power_cut(seed);
+        }
+        let topics = open_on(&disk, &runtime).expect("with power it opens");
+        check(&topics, &mut known);
+        runtime.block_on(work(&topics, &mut known, 5, &mut dice)).expect("with power it works");
+        check(&topics, &mut known);
+    }
+    assert!(recovered > CUTS / 3);
+}
