@@ -125,7 +125,7 @@ impl Running {
         {
             let mut queue = self.shared.queue.lock();
             if queue.is_stopped() {
-                return Ok(());
+                return Err("the log writer has ended".into());
             }
             queue.push(queue::Work::Close { done }, 0);
         }
@@ -169,9 +169,11 @@ impl Topics {
         &self.running.shared
     }
 
+    /// What it was opened with.
     pub fn settings(&self) -> &Settings {
         &self.shared().settings
     }
+    /// Identity of the log: that of its data directory.
     pub fn log_id(&self) -> LogId {
         self.shared().directory.log_id()
     }
@@ -201,6 +203,7 @@ impl Topics {
     pub fn delete(&self, name: &str) -> Result<TopicId, TopicError> {
         admin::delete(self.shared(), name)
     }
+    /// Gives a topic more partitions, `total` in all; durable on return.
     pub fn add_partitions(&self, name: &str, total: i32) -> Result<Arc<TopicInfo>, TopicError> {
         admin::add_partitions(self.shared(), name, total)
     }
@@ -216,9 +219,11 @@ impl Topics {
     pub fn list(&self) -> Vec<Arc<TopicInfo>> {
         self.shared().topics.read().by_name.values().map(|t| Arc::clone(&t.info)).collect()
     }
+    /// The topic of that name.
     pub fn topic(&self, name: &str) -> Option<Arc<TopicInfo>> {
         self.shared().topic(name).map(|t| Arc::clone(&t.info))
     }
+    /// The topic in that life.
     pub fn topic_by_id(&self, id: TopicId) -> Option<Arc<TopicInfo>> {
         let topics = self.shared().topics.read();
         topics.by_name.get(topics.by_id.get(&id)?).map(|t| Arc::clone(&t.info))
@@ -228,6 +233,7 @@ impl Topics {
         self.shared().topics_changed.subscribe()
     }
 
+    /// A handle on a partition, if it exists.
     pub fn partition(&self, topic: &str, partition: PartitionId) -> Option<Partition> {
         let topic = self.shared().topic(topic)?;
         let state = Arc::clone(topic.partition(partition)?);
@@ -301,9 +307,11 @@ impl Partition {
     pub fn topic(&self) -> &TopicInfo {
         &self.info
     }
+    /// Index in the topic.
     pub fn index(&self) -> PartitionId {
         self.state.index
     }
+    /// All marks now. For several partitions at once take a [`Topics::cut`].
     pub fn marks(&self) -> Marks {
         self.state.marks()
     }

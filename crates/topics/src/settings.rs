@@ -32,6 +32,8 @@ pub struct Settings {
     pub producers_max: usize,
     /// Largest progress value of a named writer.
     pub progress_bytes_max: usize,
+    /// Most segment files that are kept open.
+    pub open_files_max: usize,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             producer_expiry: Duration::from_secs(86_400),
             producers_max: 10_000,
             progress_bytes_max: 32 << 20,
+            open_files_max: 512,
         }
     }
 }

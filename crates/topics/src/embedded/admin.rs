@@ -32,9 +32,13 @@ impl Shared {
         Ok(())
     }
 
-    fn make_directories(&self, state: &TopicState, from: usize) -> std::io::Result<()> {
+    /// Makes the directories of the partitions from number `from` on; their first leader epoch begins.
+    fn begin_partitions(&self, state: &TopicState, from: usize) -> std::io::Result<()> {
         let disk = self.directory.disk();
-        state.partitions.iter().skip(from).try_for_each(|p| disk.create_dir_all(&p.dir))
+        state.partitions.iter().skip(from).try_for_each(|partition| {
+            partition.appending.lock().epochs.assign(self.leader_epoch, 0);
+            disk.create_dir_all(&partition.dir)
+        })
     }
 
     fn put(&self, state: TopicState) -> Arc<TopicInfo> {
@@ -76,7 +80,7 @@ pub(crate) fn create(shared: &Shared, new: &NewTopic) -> Result<Arc<TopicInfo>, 
     let info = Arc::new(validate(shared, new)?);
     shared.store(&info)?;
     let state = topic_state(&shared.settings, &shared.directory, &shared.files, Arc::clone(&info), &[]);
-    if let Err(error) = shared.make_directories(&state, 0) {
+    if let Err(error) = shared.begin_partitions(&state, 0) {
         // Without directories there is no topic; a failure here leaves one that the next start completes.
         shared.control.transact::<_, ControlError>(|tx| tx.delete(layout::TOPICS, &key(&info.name)))?;
         return Err(error.into());
@@ -100,7 +104,7 @@ pub(crate) fn add_partitions(shared: &Shared, name: &str, total: i32) -> Result<
     let info = Arc::new(TopicInfo { partitions: total, ..(*old.info).clone() });
     shared.store(&info)?;
     let state = topic_state(&shared.settings, &shared.directory, &shared.files, info, &old.partitions);
-    shared.make_directories(&state, old.partitions.len())?;
+    shared.begin_partitions(&state, old.partitions.len())?;
     Ok(shared.put(state))
 }
 

@@ -30,8 +30,6 @@ use crate::log::WriterId;
 use crate::settings::Settings;
 use crate::topic::TopicInfo;
 
-/// Open segment files at most.
-const FILES_OPEN_MAX: usize = 512;
 /// Read at once.
 const WALK_BYTES: usize = 256 << 10;
 /// Keys of topics in the control store.
@@ -80,7 +78,7 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     let found = found.unwrap_or_default();
     let leader_epoch = if found.clean || is_first { found.leader_epoch } else { found.leader_epoch + 1 };
 
-    let files = Arc::new(Files::new(Arc::clone(&disk), FILES_OPEN_MAX));
+    let files = Arc::new(Files::new(Arc::clone(&disk), settings.open_files_max));
     let topics = load_topics(&settings, &deps, &files)?;
     remove_orphans(&*disk, &topics_dir, &topics)?;
     let mut writers = Writers::default();

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use base::{Offset, PartitionId, SharedClock, TopicId, TopicName};
 use parking_lot::{Mutex, RwLock};
@@ -101,8 +101,6 @@ pub(crate) struct Shared {
     /// Producer ids that were taken from the control store: next, end.
     pub producer_ids: Mutex<(i64, i64)>,
     offline: RwLock<Option<String>>,
-    /// For tests and status: groups written so far.
-    pub groups: AtomicU64,
 }
 
 impl Shared {
@@ -127,7 +125,6 @@ impl Shared {
             publishing: Mutex::default(),
             producer_ids: Mutex::default(),
             offline: RwLock::default(),
-            groups: AtomicU64::new(0),
             settings,
             directory: deps.directory,
             control: deps.control,
@@ -178,10 +175,6 @@ impl Shared {
         let partitions = self.partitions();
         let _still = self.publishing.lock();
         partitions.iter().map(|p| ((p.topic, p.index), p.durable())).collect()
-    }
-
-    pub(crate) fn note_group(&self) {
-        self.groups.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -102,9 +102,6 @@ impl Group {
             return;
         }
         self.publish(shared);
-        if !self.records.is_empty() {
-            shared.note_group();
-        }
         for ack in self.acks {
             // Who does not wait any more does not mind.
             let _ = ack.send(Ok(()));

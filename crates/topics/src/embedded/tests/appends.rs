@@ -301,3 +301,19 @@ fn consumers_set_the_materialized_mark() {
     topics.forget_consumer("a");
     assert_eq!(mark(), 6);
 }
+
+/// A process of its own would be needed to keep the switch from other tests: run it alone, as the checkers do.
+#[cfg(feature = "sabotage")]
+#[test]
+#[ignore = "turns a switch of the whole process: run alone"]
+fn sabotage_acknowledges_what_is_not_durable() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    create(&topics, 1);
+    crate::sabotage::ACK_BEFORE_WRITE.store(true, Ordering::SeqCst);
+    bench.fail_syncs.store(true, Ordering::SeqCst);
+    assert!(bench.append(&topics, 0, batch(0, 1, 1_000_000)).is_ok());
+    drop(topics);
+    bench.fail_syncs.store(false, Ordering::SeqCst);
+    crate::sabotage::ACK_BEFORE_WRITE.store(false, Ordering::SeqCst);
+}

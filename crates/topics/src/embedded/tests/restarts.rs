@@ -295,3 +295,46 @@ fn topics_are_stored_and_orphans_removed() {
     bench.append(&topics, 3, batch(0, 1, 1_000_000)).expect("append");
     assert_eq!(topics.list().len(), 1);
 }
+
+#[test]
+fn topics_come_and_go_under_load() {
+    let mut bench = Bench::new();
+    bench.settings.wal_file_bytes = 3_000;
+    bench.settings.open_files_max = 2;
+    let topics = bench.open();
+    let done = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..2)
+        .map(|_| {
+            let (topics, done, handle) = (topics.clone(), Arc::clone(&done), bench.runtime.handle().clone());
+            thread::spawn(move || {
+                let mut taken = 0;
+                while !done.load(Ordering::SeqCst) {
+                    match topics.append("t", 0, batch(taken, 1, 1_000_000)).map(|p| handle.block_on(p)) {
+                        Ok(Ok(_)) => taken += 1,
+                        Ok(Err(AppendError::UnknownPartition { .. }))
+                        | Err(AppendError::UnknownPartition { .. }) => {}
+                        other => panic!("{other:?}"),
+                    }
+                    if let Some(partition) = topics.partition("t", 0) {
+                        match partition.read(0, i64::MAX, 1_000) {
+                            Ok(_) | Err(ReadError::UnknownPartition { .. }) => {}
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                taken
+            })
+        })
+        .collect();
+    for _ in 0..15 {
+        create(&topics, 1);
+        let mut durable = topics.partition("t", 0).expect("partition").watch_durable();
+        bench.wait(durable.wait_for(|end| *end > 20)).expect("load");
+        topics.delete("t").expect("delete");
+    }
+    done.store(true, Ordering::SeqCst);
+    assert!(load.into_iter().all(|l| l.join().expect("load") > 0));
+    assert_eq!(topics.offline(), None);
+    drop(topics);
+    assert!(bench.open().list().is_empty());
+}
