@@ -13,7 +13,14 @@ use arrow::datatypes::SchemaRef;
 use base::{Offset, PartitionId, SchemaId, TopicId};
 use serde::{Deserialize, Serialize};
 
-use crate::mode::IcebergTopic;
+use crate::mode::{IcebergMode, IcebergTopic};
+
+mod layout;
+mod metadata;
+mod range;
+mod widen;
+
+use layout::{Layout, Values};
 
 /// From which offset of each partition which schema holds. Stored as the progress of writer
 /// `schemas/<topic id>` in the log, before the schema is used.
@@ -53,6 +60,7 @@ pub struct DecodedRows {
     pub partition: PartitionId,
     /// Rows in offset order, in the columns of [`TopicRows::columns`].
     pub batches: Vec<RecordBatch>,
+    /// In offset order.
     pub rejected: Vec<RejectedRecord>,
     /// Everything in `[from, next)` is accounted for.
     pub from: Offset,
@@ -77,49 +85,127 @@ pub enum RowsError {
     Damaged { topic: String, partition: PartitionId, offset: Offset, reason: String },
 }
 
-/// A topic as rows, with the schemas known when it was made. Make a new one after a switch.
+/// A topic as rows, with the schemas known when it was made. Make a new one after a switch. Clones share it.
 #[derive(Debug, Clone)]
-pub struct TopicRows {}
+pub struct TopicRows(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    topics: topics::Topics,
+    topic: Arc<topics::TopicInfo>,
+    settings: IcebergTopic,
+    layout: Layout,
+}
 
 impl TopicRows {
     /// Name of the log writer whose progress is the topic's `SchemaSwitches` (JSON).
-    pub fn switches_writer(_topic: TopicId) -> topics::WriterId {
-        unimplemented!()
+    pub fn switches_writer(topic: TopicId) -> topics::WriterId {
+        topics::WriterId::new(&format!("schemas/{topic}"))
     }
+
     /// Compiles the topic's mode and schemas.
     pub fn new(
-        _topics: &topics::Topics,
-        _registry: &schemas::Registry,
-        _topic: Arc<topics::TopicInfo>,
+        topics: &topics::Topics,
+        registry: &schemas::Registry,
+        topic: Arc<topics::TopicInfo>,
     ) -> Result<Self, RowsError> {
-        unimplemented!()
+        let name = &topic.name;
+        let settings = IcebergTopic::of(&topic)
+            .map_err(|reason| RowsError::NotReady(format!("topic {name}: {reason}")))?
+            .ok_or_else(|| {
+                RowsError::NotReady(format!(
+                    "topic {name} is no table: set redpanda.iceberg.mode to key_value or value_schema_latest"
+                ))
+            })?;
+        let values = match &settings.mode {
+            IcebergMode::KeyValue => Values::Bytes,
+            IcebergMode::ValueSchemaLatest { subject } => {
+                let switches = switches_of(topics, &topic)?;
+                if switches.switches.is_empty() {
+                    return Err(RowsError::NotReady(format!(
+                        "topic {name} has no schema yet: register a JSON schema under subject {subject}"
+                    )));
+                }
+                Values::decoded(name.as_str(), &switches, |id| {
+                    registry.by_id(id).map_err(|error| RowsError::NotReady(format!("topic {name}: {error}")))
+                })?
+            }
+        };
+        let layout = Layout::new(values);
+        Ok(Self(Arc::new(Inner { topics: topics.clone(), topic, settings, layout })))
     }
+
     pub fn topic(&self) -> &topics::TopicInfo {
-        unimplemented!()
+        &self.0.topic
     }
+
     pub fn settings(&self) -> &IcebergTopic {
-        unimplemented!()
+        &self.0.settings
     }
-    /// Columns of the table: `redpanda` struct first, then the value's columns under the newest schema.
+
+    /// Columns of the table: `redpanda` struct first, then the value's columns: those of the newest schema in its
+    /// order, then those that only older schemas have. A column keeps the type it had first: what later schemas
+    /// bring is turned to it, and a record whose value does not fit is rejected. A field named `redpanda` lies in
+    /// the `redpanda` struct as `data`.
     pub fn columns(&self) -> &SchemaRef {
-        unimplemented!()
+        &self.0.layout.columns
     }
+
     /// Columns of `<topic>~dlq`: `redpanda` struct, `value` binary, `error` struct<code, message, schema_id>.
     pub fn dead_letter_columns() -> SchemaRef {
-        unimplemented!()
+        metadata::dead_letter_columns()
     }
+
     /// Rejected records as rows of the dead-letter table.
-    pub fn dead_letter_rows(_rejected: &[RejectedRecord]) -> RecordBatch {
-        unimplemented!()
+    pub fn dead_letter_rows(rejected: &[RejectedRecord]) -> RecordBatch {
+        metadata::dead_letter_rows(rejected)
     }
+
     /// Decodes `[from, end)` of a partition, at most about `max_bytes` of log at once. CPU-bound and blocking.
     pub fn decode(
         &self,
-        _partition: PartitionId,
-        _from: Offset,
-        _end: Offset,
-        _max_bytes: usize,
+        partition: PartitionId,
+        from: Offset,
+        end: Offset,
+        max_bytes: usize,
     ) -> Result<DecodedRows, RowsError> {
-        unimplemented!()
+        let Inner { topics, topic, layout, .. } = &*self.0;
+        let unknown = || topics::ReadError::UnknownPartition { topic: topic.name.to_string(), partition };
+        let handle = topics.partition(topic.name.as_str(), partition).ok_or_else(unknown)?;
+        // The name may have been given to another topic since.
+        if handle.topic().id != topic.id {
+            return Err(unknown().into());
+        }
+        if from >= end {
+            return Ok(DecodedRows::empty(partition, from));
+        }
+        let read = handle.read(from, end, max_bytes)?;
+        let limit = topics.settings().decompressed_bytes_max;
+        range::decode(layout, topic.name.as_str(), partition, from..end, &read, limit)
     }
 }
+
+impl DecodedRows {
+    fn empty(partition: PartitionId, from: Offset) -> Self {
+        Self {
+            partition,
+            batches: Vec::new(),
+            rejected: Vec::new(),
+            from,
+            next: from,
+            last_hash: 0,
+            bytes_read: 0,
+        }
+    }
+}
+
+fn switches_of(topics: &topics::Topics, topic: &topics::TopicInfo) -> Result<SchemaSwitches, RowsError> {
+    let progress = topics.progress(&TopicRows::switches_writer(topic.id));
+    let Some(value) = progress.and_then(|p| p.value) else { return Ok(SchemaSwitches::default()) };
+    serde_json::from_slice(&value).map_err(|error| {
+        RowsError::NotReady(format!("the schema switches of topic {} do not parse: {error}", topic.name))
+    })
+}
+
+#[cfg(test)]
+mod tests;
