@@ -147,10 +147,12 @@ impl Tables {
         }
     }
 
+    /// Limits and defaults.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
+    /// Where the tables' files lie.
     pub fn objects(&self) -> &storage::Objects {
         &self.0.deps.objects
     }

@@ -102,3 +102,7 @@ fn refusal(table: &Table, facts: &facts::Facts, decision: Decision) -> CommitErr
 #[cfg(test)]
 #[path = "commit/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "commit/crash_tests.rs"]
+mod crash_tests;

@@ -75,18 +75,23 @@ impl Fixture {
     /// All values of the column `id` in the current snapshot, sorted.
     pub(crate) async fn ids(&self, ident: &TableIdent) -> Vec<i64> {
         let table = self.tables.load(ident).await.expect("load");
-        let scan = self.tables.scan(&table, None).await.expect("scan");
-        let mut ids = Vec::new();
-        for file in &scan.files {
-            for batch in read(self.tables.objects().get(&file.location).await.expect("file")) {
-                let column = batch.column_by_name("id").expect("id");
-                let column = column.as_any().downcast_ref::<Int64Array>().expect("long");
-                ids.extend(column.values().iter().copied());
-            }
-        }
-        ids.sort_unstable();
-        ids
+        ids(&self.tables, &table, None).await
     }
+}
+
+/// All values of the column `id` in a snapshot, sorted.
+pub(crate) async fn ids(tables: &Tables, table: &Table, snapshot_id: Option<i64>) -> Vec<i64> {
+    let scan = tables.scan(table, snapshot_id).await.expect("scan");
+    let mut ids = Vec::new();
+    for file in &scan.files {
+        for batch in read(tables.objects().get(&file.location).await.expect("file")) {
+            let column = batch.column_by_name("id").expect("id");
+            let column = column.as_any().downcast_ref::<Int64Array>().expect("long");
+            ids.extend(column.values().iter().copied());
+        }
+    }
+    ids.sort_unstable();
+    ids
 }
 
 pub(crate) fn read(bytes: Bytes) -> Vec<RecordBatch> {

@@ -34,15 +34,19 @@ pub struct StagedFiles {
 }
 
 impl StagedFiles {
+    /// Rows in all files.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(DataFile::record_count).sum()
     }
+    /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(DataFile::file_size_in_bytes).sum()
     }
+    /// Files.
     pub fn len(&self) -> usize {
         self.files.len()
     }
+    /// Whether there is nothing to add.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
@@ -162,14 +166,15 @@ impl TableWriter {
     }
 
     async fn write_part(&mut self, partition: &Struct, rows: &RecordBatch) -> Result<(), WriteError> {
-        let settings = self.tables.settings().clone();
+        let tables = self.tables.clone();
+        let settings = tables.settings();
         if !self.open.contains_key(partition) {
             while self.open.len() >= settings.open_files_max.max(1) {
                 self.close_one(|slot| std::cmp::Reverse(slot.used)).await?;
             }
             let encoding = match &self.encoding {
                 Some(encoding) => Arc::clone(encoding),
-                None => self.encoding.insert(Arc::new(Encoding::choose(rows, &settings)?)).clone(),
+                None => self.encoding.insert(Arc::new(Encoding::choose(rows, settings)?)).clone(),
             };
             let file = OpenFile::new(Arc::clone(&self.schema), &encoding)?;
             self.open.insert(partition.clone(), Slot { file, used: 0 });

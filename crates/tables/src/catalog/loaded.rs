@@ -10,6 +10,7 @@ use crate::commit::{CommitError, recorded_progress};
 use crate::progress::Progress;
 
 impl Table {
+    /// Identity of this life of the table.
     pub fn uuid(&self) -> Uuid {
         self.metadata.uuid()
     }
@@ -19,6 +20,7 @@ impl Table {
         columns::arrow_schema(self.metadata.current_schema())
     }
 
+    /// Head of main; none while the table is empty.
     pub fn current_snapshot_id(&self) -> Option<i64> {
         self.metadata.current_snapshot_id()
     }

@@ -14,6 +14,7 @@ impl Tables {
         Ok(found.iter().filter_map(|(key, _)| pointers::parse_namespace_key(key)).collect())
     }
 
+    /// The properties of a namespace; `NoSuchNamespace` when it does not exist.
     pub fn namespace_properties(
         &self,
         namespace: &[String],

@@ -151,7 +151,8 @@ impl Tables {
                 self.delete_rejected(&prepared.files).await;
                 Err(e)
             }
-            Err(e @ CommitError::Catalog(CatalogError::NoSuchTable(_))) => Err(e),
+            // These come up before the pointer moves.
+            Err(e @ CommitError::Catalog(CatalogError::NoSuchTable(_) | CatalogError::Format(_))) => Err(e),
             Err(CommitError::Catalog(e)) => Ok(Attempt::Unknown(e)),
             Err(e) => Err(e),
         }
