@@ -10,7 +10,8 @@
 //! durable when the frame was written (8). File and position tell old or misdirected bytes. The last field tells a
 //! torn tail from damage: any part of an unsynced group may survive a power cut, so a bad frame with good ones after
 //! it is legal as long as none of those was written after the bad one had been synced. A frame without a record is
-//! the seal of its file.
+//! the seal of its file. A file that is not needed any more becomes the spare that the next one is written over:
+//! its old frames name another file, and overwriting spares the file system the journal commit of a growing file.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ use crate::disk::{Disk, DiskFile, OpenMode, SharedDisk, read_file};
 
 const FRAME_BYTES: usize = 32;
 const EXTENSION: &str = ".wal";
+/// A released file that waits to be written over.
+const SPARE: &str = "spare";
 
 /// A recovered record.
 #[derive(Debug, Clone)]
@@ -73,14 +76,20 @@ pub fn file_name(number: u64) -> String {
     format!("{number:020}{EXTENSION}")
 }
 
-/// Removes files up to and including number `upto`: everything in them is durable elsewhere.
+/// Removes files up to and including number `upto`, or keeps one as the spare: everything in them is durable elsewhere.
 pub fn release(disk: &dyn Disk, dir: &Path, upto: u64) -> io::Result<()> {
-    let mut removed = false;
+    let spare = dir.join(SPARE);
+    let mut changed = false;
     for number in numbers(disk, dir)?.into_iter().filter(|n| *n <= upto) {
-        disk.remove_file(&dir.join(file_name(number)))?;
-        removed = true;
+        let path = dir.join(file_name(number));
+        if disk.exists(&spare) {
+            disk.remove_file(&path)?
+        } else {
+            disk.rename(&path, &spare)?
+        }
+        changed = true;
     }
-    if removed { disk.sync_dir(dir) } else { Ok(()) }
+    if changed { disk.sync_dir(dir) } else { Ok(()) }
 }
 
 fn numbers(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
@@ -166,7 +175,7 @@ fn was_synced_beyond(bytes: &[u8], end: usize, file: u64) -> bool {
 
 impl Wal {
     /// Finds and checks the log in `dir` from file number `first` on, which the last checkpoint names; 0 when there
-    /// has never been one. Changes nothing but removing files below `first`, whose removal was interrupted.
+    /// has never been one. Changes nothing but releasing files below `first`, whose release was interrupted.
     pub fn recover(disk: &SharedDisk, dir: &Path, first: u64) -> Result<RecoveredWal, WalError> {
         disk.create_dir_all(dir)?;
         if first > 0 {
@@ -252,8 +261,16 @@ impl Wal {
     }
 }
 
+/// Begins a file, over the spare when there is one; its name is durable on return.
 fn create(disk: &SharedDisk, dir: &Path, number: u64) -> io::Result<Arc<dyn DiskFile>> {
-    let file = disk.open(&dir.join(file_name(number)), OpenMode::CreateNew)?;
+    let (path, spare) = (dir.join(file_name(number)), dir.join(SPARE));
+    let mode = if disk.exists(&spare) {
+        disk.rename(&spare, &path)?;
+        OpenMode::ReadWrite
+    } else {
+        OpenMode::CreateNew
+    };
+    let file = disk.open(&path, mode)?;
     disk.sync_dir(dir)?;
     Ok(file)
 }

@@ -120,3 +120,21 @@ fn a_closed_file_must_be_whole_and_files_must_not_vanish() {
     std::fs::remove_file(path(&dir, 2)).expect("remove");
     assert!(matches!(open(&dir, 0), Err(WalError::Damaged { file, .. }) if file.ends_with("2.wal")));
 }
+
+#[test]
+fn a_spare_file_brings_nothing_back() {
+    let dir = temporary();
+    let (_, mut wal) = open(&dir, 0).expect("new");
+    write(&mut wal, &[b"old one", b"old two", b"old three"]);
+    wal.roll().expect("roll");
+    release(&RealDisk, &dir.path().join("wal"), 1).expect("release");
+    assert!(dir.path().join("wal").join(SPARE).exists());
+    write(&mut wal, &[b"new"]);
+    wal.roll().expect("roll over the spare");
+    assert!(!dir.path().join("wal").join(SPARE).exists());
+    write(&mut wal, &[b"new one"]);
+    drop(wal);
+    let len = std::fs::metadata(path(&dir, 3)).expect("file").len();
+    assert!(len > 4 * FRAME_BYTES as u64, "the file keeps its length");
+    assert_eq!(open(&dir, 2).expect("open").0, [&b"new"[..], b"new one"]);
+}

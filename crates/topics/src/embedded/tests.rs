@@ -165,6 +165,7 @@ impl Bench {
         let dir = layout::wal_dir(&self.path);
         let mut files: Vec<_> =
             std::fs::read_dir(dir).expect("list").map(|e| e.expect("entry").path()).collect();
+        files.retain(|f| f.extension().is_some());
         files.sort();
         files
     }
