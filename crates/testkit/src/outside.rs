@@ -1,0 +1,55 @@
+//! Programs that nobody here wrote.
+//!
+//! Owns: where they are (the test command says so) and how they are called.
+//! Invariants: a missing one fails with its cure; nothing is skipped.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+fn tool(variable: &str) -> Result<PathBuf> {
+    let path = std::env::var_os(variable)
+        .with_context(|| format!("{variable} is not set: run the tests with `cargo xtask test`"))?;
+    Ok(path.into())
+}
+
+/// Runs a script of `crates/testkit/python` and returns what it printed.
+pub fn python(script: &str, args: &[&str], input: &str) -> Result<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = Command::new(tool("FRAZIL_PYTHON")?);
+    command.arg("-W").arg("ignore").arg(script).args(args);
+    run(command, input)
+}
+
+/// Runs kcat and returns what it printed.
+pub fn kcat(args: &[&str], input: &str) -> Result<String> {
+    let mut command = Command::new(tool("FRAZIL_KCAT")?);
+    command.args(args);
+    run(command, input)
+}
+
+/// Runs psql without its start-up file and returns what it printed.
+pub fn psql(port: u16, args: &[&str]) -> Result<String> {
+    let mut command = Command::new(tool("FRAZIL_PSQL")?);
+    command.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "judge", "-d", "frazil"]).args(args);
+    run(command, "")
+}
+
+fn run(mut command: Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let shown = format!("{command:?}");
+    let mut child = command.spawn().with_context(|| shown.clone())?;
+    let mut stdin = child.stdin.take().context("stdin is piped")?;
+    let input = input.to_owned();
+    // Written from a thread of its own: a program that prints before it has read everything must not block.
+    let feeding = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    // A program that ends early closes its input; its exit code tells.
+    let _ = feeding.join();
+    if !output.status.success() {
+        bail!("{shown} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,206 @@
+//! A node as a process of its own, so that it can be killed.
+//!
+//! Owns: starting, waiting until ready, kill -9, clean stop.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Where a node's doors listen when it was started with a port offset.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    pub offset: u16,
+}
+
+impl Ports {
+    /// An offset at which all ports are free now.
+    pub fn free() -> Result<Self> {
+        for attempt in 0..200_u16 {
+            let spread = (std::process::id() as u16).wrapping_mul(7).wrapping_add(attempt.wrapping_mul(37)) % 4000;
+            let ports = Self { offset: 10_000 + spread * 5 };
+            let all = [ports.kafka(), ports.registry(), ports.catalog(), ports.admin(), ports.postgres()];
+            if all.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+                return Ok(ports);
+            }
+        }
+        bail!("no free ports")
+    }
+
+    pub fn kafka(self) -> u16 {
+        9092 + self.offset
+    }
+    pub fn registry(self) -> u16 {
+        8081 + self.offset
+    }
+    pub fn catalog(self) -> u16 {
+        8181 + self.offset
+    }
+    pub fn admin(self) -> u16 {
+        8080 + self.offset
+    }
+    pub fn postgres(self) -> u16 {
+        5433 + self.offset
+    }
+}
+
+/// A running node process; killed when dropped.
+#[derive(Debug)]
+pub struct ProcessNode {
+    child: Child,
+    pub ports: Ports,
+    pub data_dir: PathBuf,
+}
+
+impl ProcessNode {
+    /// Starts `program up` on a data directory and waits until it is ready.
+    pub fn start(program: &Path, data_dir: &Path, ports: Ports, args: &[&str]) -> Result<Self> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(data_dir.with_extension("node.log"))
+            .context("node log")?;
+        let child = Command::new(program)
+            .arg("up")
+            .arg("--data-dir")
+            .arg(data_dir)
+            .args(["--port-offset", &ports.offset.to_string()])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| program.display().to_string())?;
+        let mut node = Self { child, ports, data_dir: data_dir.to_owned() };
+        node.wait_until_ready(Duration::from_secs(60))?;
+        Ok(node)
+    }
+
+    fn wait_until_ready(&mut self, limit: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the node ended with {status}: {}", self.log_tail());
+            }
+            if http(self.ports.admin(), "GET", "/health/readyz", "").is_ok_and(|(status, _)| status == 200) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("the node is not ready after {limit:?}: {}", self.log_tail())
+    }
+
+    /// The last lines of the node's log.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.data_dir.with_extension("node.log")).unwrap_or_default();
+        let lines: Vec<_> = text.lines().rev().take(30).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// kill -9, and waits until the process is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; the exit code must be 0.
+    pub fn stop(mut self) -> Result<()> {
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status()?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the node stopped with {status}: {}", self.log_tail());
+        }
+        Ok(())
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
+        let pages: u64 = text.split_whitespace().nth(1).context("statm")?.parse()?;
+        Ok(pages * 4096)
+    }
+
+    /// Status as JSON.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let (status, body) = http(self.ports.admin(), "GET", "/v1/status", "")?;
+        if status != 200 {
+            bail!("status: {status} {body}");
+        }
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// The table entry of a topic in the status.
+    pub fn table_status(&self, topic: &str) -> Result<serde_json::Value> {
+        let status = self.status()?;
+        let tables = status["tables"].as_array().context("tables")?;
+        tables.iter().find(|t| t["topic"] == topic).cloned().with_context(|| format!("no table of {topic}: {status}"))
+    }
+
+    /// Waits until a table has committed everything that is stable.
+    pub fn wait_until_committed(&self, topic: &str, limit: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let table = self.table_status(topic)?;
+            if table["lag"] == 0 && table["state"] == "running" {
+                return Ok(());
+            }
+            if begun.elapsed() > limit {
+                bail!("{topic} is not committed after {limit:?}: {table}; {}", self.log_tail());
+            }
+            let _ = http(self.ports.admin(), "POST", &format!("/v1/tables/{topic}/commit"), "");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Registers a JSON schema.
+    pub fn register_schema(&self, subject: &str, schema: &str) -> Result<()> {
+        let body = serde_json::json!({ "schemaType": "JSON", "schema": schema }).to_string();
+        let (status, answer) =
+            http(self.ports.registry(), "POST", &format!("/subjects/{subject}/versions"), &body)?;
+        if status != 200 {
+            bail!("registry answered {status}: {answer}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ProcessNode {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One HTTP request on loopback: status and body.
+pub fn http(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Ok((status, if chunked { unchunk(body) } else { body.to_owned() }))
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut text = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0).min(rest.len());
+        text.push_str(&rest[..size]);
+        body = rest[size..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    text
+}

@@ -1,0 +1,8 @@
+//! Whole nodes, judged from outside.
+
+mod hostile;
+mod incarnations;
+mod kill;
+mod power_cut;
+mod round_trip;
+mod world;
