@@ -4,6 +4,7 @@
 //! means as code.
 //! Does not own: the product. Never a dependency of a product crate.
 
+pub mod bench;
 pub mod checker;
 pub mod outside;
 pub mod process;

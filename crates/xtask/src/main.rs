@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask test`, `cargo xtask tidy`.
+//! Development tasks: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
 //!
 //! Owns: what "the tests" are, in which order, and the set-up they need.
 //! Does not own: the tests themselves.
@@ -13,6 +13,7 @@ const USAGE: &str = "\
 usage: cargo xtask <task>
 
   test [--long]   tidy, build, all tests, with real outside clients; --long adds the campaigns
+  bench [ROWS]    builds for release and prints the figures of docs/benchmarks.md
   tidy            the architecture as a test: layers, owners, budgets, documents
 ";
 
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => tests::run(false),
         ["test", "--long"] => tests::run(true),
+        ["bench"] => tests::bench("1000000"),
+        ["bench", rows] => tests::bench(rows),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");
