@@ -29,7 +29,7 @@ fn frazil(bench: &Bench, place: &Place, args: &[&str]) -> Result<()> {
 pub fn run(bench: &Bench) -> Result<()> {
     let place = Place::new()?;
     let node = place.start(bench)?;
-    let rows: Vec<String> = frazil::demo::trades::Trades::new(42).take(bench.trades as usize).map(|t| t.to_json()).collect();
+    let rows: Vec<String> = frazil::demo::trades::Trades::seeded(42).take(bench.trades as usize).map(|t| t.json()).collect();
     let bytes: usize = rows.iter().map(|r| r.len() + 1).sum();
     let file = place.root.join("trades.ndjson");
     let mut out = BufWriter::new(std::fs::File::create(&file)?);
@@ -63,9 +63,10 @@ pub fn run(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Fills a topic that is no table yet, makes it one, and waits for everything to be committed.
+/// Fills a topic whose table waits for its schema, registers the schema, and waits until everything is committed.
 fn one_run(bench: &Bench, place: &Place, node: &ProcessNode, topic: &str, rows: &[String]) -> Result<Duration> {
-    frazil(bench, place, &["topic", "create", topic, "-p", "3"])?;
+    let mode = "redpanda.iceberg.mode=value_schema_latest";
+    frazil(bench, place, &["topic", "create", topic, "-p", "3", "-c", mode])?;
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", place.kafka())
         .set("linger.ms", "5")
@@ -82,9 +83,8 @@ fn one_run(bench: &Bench, place: &Place, node: &ProcessNode, topic: &str, rows: 
         }
     }
     producer.flush(Duration::from_secs(120))?;
-    node.register_schema(&format!("{topic}-value"), SCHEMA)?;
     let begun = Instant::now();
-    frazil(bench, place, &["topic", "alter-config", topic, "--set", "redpanda.iceberg.mode=value_schema_latest"])?;
+    node.register_schema(&format!("{topic}-value"), SCHEMA)?;
     node.wait_until_committed(topic, Duration::from_secs(300))?;
     let taken = begun.elapsed();
     let records = node.table_status(topic)?["records"].as_u64().context("records")?;
