@@ -17,3 +17,23 @@ pub mod remote;
 pub mod telemetry;
 
 pub use node::{Endpoints, Listeners, Node, NodeSettings, Ports};
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The program: reads the command line, runs one command, turns its outcome into an exit code.
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(commands::run(cli));
+    // A thread that waits for a terminal must not hold the process.
+    runtime.shutdown_background();
+    ExitCode::from(commands::exit_code(outcome))
+}
