@@ -7,12 +7,18 @@
 
 pub mod engine;
 pub mod error;
+mod hybrid;
 pub mod mode;
+pub mod pg_catalog;
+mod read_view;
 pub mod rows;
 pub mod session;
+mod statement;
 
 pub use engine::{Deps, Engine, Settings};
 pub use error::SqlError;
 pub use mode::IcebergMode;
+pub use pg_catalog::SERVER_VERSION;
+pub use read_view::Freshness;
 pub use rows::{DecodedRows, RejectedRecord, RowsError, SchemaSwitches, TopicRows};
-pub use session::{Answer, Command, Description, RowStream, Session, SessionSettings, Value};
+pub use session::{Answer, Command, Description, InputRead, RowStream, Session, SessionSettings, Value};

@@ -2,14 +2,32 @@
 //!
 //! Owns: parsing, planning, `SET`/`SHOW`, transactions as Postgres clients expect them (BEGIN pins one ReadView).
 //! Does not own: wire types.
+//! Invariants: statements of a transaction see one ReadView; after an error a transaction takes nothing but its end.
 
+mod control;
+mod explain;
+mod result;
+mod run;
+pub(crate) mod settings;
+
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use base::{Offset, PartitionId};
+use datafusion::sql::sqlparser::ast::Statement;
 use futures::Stream;
+use parking_lot::Mutex;
 
+use crate::engine::{Shared, shown_name};
 use crate::error::SqlError;
+use crate::pg_catalog::rewrite::mentions_catalog;
+use crate::read_view::ReadView;
+use crate::statement;
+use crate::statement::parameters;
 
 /// Rows as they are computed.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, SqlError>> + Send>>;
@@ -86,23 +104,279 @@ pub enum TransactionState {
     Failed,
 }
 
+/// What a statement read of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputRead {
+    /// As SQL names it, without the default schema.
+    pub table: String,
+    pub snapshot_id: Option<i64>,
+    /// Up to where (exclusive) each partition of the table's topic was seen; empty for a table without topic.
+    pub offsets: Vec<(PartitionId, Offset)>,
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    /// Pinned by the first statement that reads.
+    view: Option<Arc<ReadView>>,
+    savepoints: Vec<String>,
+}
+
+/// Described statements whose parameter types are remembered.
+const DESCRIBED_MAX: usize = 256;
+
 /// One client's session. Statements run one at a time.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    shared: Arc<Shared>,
+    user: Arc<str>,
+    database: Arc<str>,
+    backend_pid: i32,
+    settings: settings::SharedSettings,
+    transaction: Option<Transaction>,
+    /// The open transaction has met an error, perhaps while its rows were streaming.
+    failed: Arc<AtomicBool>,
+    /// Types of parameters by statement text.
+    described: HashMap<String, BTreeMap<usize, DataType>>,
+    inputs: Vec<InputRead>,
+}
 
 impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, settings: SessionSettings, backend_pid: i32) -> Self {
+        let own = settings::Settings::new(
+            &settings.application_name,
+            &settings.user,
+            shared.settings.statement_timeout,
+        );
+        Self {
+            shared,
+            user: settings.user.into(),
+            database: settings.database.into(),
+            backend_pid,
+            settings: Arc::new(Mutex::new(own)),
+            transaction: None,
+            failed: Arc::new(AtomicBool::new(false)),
+            described: HashMap::new(),
+            inputs: Vec::new(),
+        }
+    }
+
     /// Splits a simple-query text into its statements.
-    pub fn split(_text: &str) -> Result<Vec<String>, SqlError> {
-        unimplemented!()
+    pub fn split(text: &str) -> Result<Vec<String>, SqlError> {
+        statement::split(text)
     }
-    pub async fn describe(&mut self, _statement: &str) -> Result<Description, SqlError> {
-        unimplemented!()
+
+    /// Names of the tables that a statement reads (catalogs left out), as `Engine::table_names` gives them.
+    pub fn inputs(&self, statement: &str) -> Result<Vec<String>, SqlError> {
+        let Some(parsed) = self.parse(statement)? else { return Ok(Vec::new()) };
+        let idents = self.context().named(&parsed)?;
+        let mut names: Vec<String> = idents.iter().map(|i| shown_name(&self.shared, i)).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
     }
+
+    /// What the last executed statement read: the view that its rows are computed from.
+    pub fn inputs_read(&self) -> &[InputRead] {
+        &self.inputs
+    }
+
+    /// A setting's value as `SHOW` prints it.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.lock().show(name).ok()
+    }
+
+    /// Sets a setting, as a client's startup options do.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        self.settings.lock().set(name, Some(value), false)
+    }
+
+    pub async fn describe(&mut self, statement: &str) -> Result<Description, SqlError> {
+        self.describe_with(statement, &[]).await
+    }
+
+    /// Describes a statement some of whose parameters have types that the client declared.
+    pub async fn describe_with(
+        &mut self,
+        statement: &str,
+        declared: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
+        let Some(parsed) = self.parse(statement)? else {
+            return Ok(Description { parameters: Vec::new(), columns: None });
+        };
+        self.check_transaction(&parsed)?;
+        let result = self.describe_parsed(statement, parsed, declared).await;
+        self.note_error(result)
+    }
+
+    async fn describe_parsed(
+        &mut self,
+        text: &str,
+        parsed: Statement,
+        declared: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
+        let mentioned = parameters::mentioned(&parsed)?;
+        let mut types = mentioned.hints.clone();
+        if let Some(columns) = control::columns(&parsed) {
+            return Ok(Description { parameters: vec![DataType::Utf8; mentioned.count], columns });
+        }
+        let catalog = mentions_catalog(text);
+        let view = self.view(&parsed, catalog).await?;
+        let context = self.context();
+        if mentioned.count > 0 {
+            for (number, found) in context.infer(&parsed, catalog, &view).await {
+                types.entry(number).or_insert(found);
+            }
+        }
+        for (index, data_type) in declared.iter().enumerate() {
+            if let Some(data_type) = data_type {
+                types.insert(index + 1, data_type.clone());
+            }
+        }
+        self.remember(text, &types);
+        let parameters =
+            (1..=mentioned.count).map(|n| types.get(&n).cloned().unwrap_or(DataType::Utf8)).collect();
+        let mut bound = parsed;
+        parameters::bind_nulls(&mut bound, &types)?;
+        let columns = context.columns(bound, catalog, view).await?;
+        Ok(Description { parameters, columns: Some(columns) })
+    }
+
+    fn remember(&mut self, text: &str, types: &BTreeMap<usize, DataType>) {
+        if self.described.len() >= DESCRIBED_MAX {
+            self.described.clear();
+        }
+        self.described.insert(text.to_string(), types.clone());
+    }
+
     /// Runs one statement. Dropping the returned stream cancels it.
-    pub async fn execute(&mut self, _statement: &str, _parameters: &[Value]) -> Result<Answer, SqlError> {
-        unimplemented!()
+    pub async fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<Answer, SqlError> {
+        let parsed = match self.parse(statement) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Ok(Answer::Empty),
+            Err(error) => return self.note_error(Err(error)),
+        };
+        self.check_transaction(&parsed)?;
+        let result = self.execute_parsed(statement, parsed, parameters).await;
+        self.note_error(result)
     }
+
+    async fn execute_parsed(
+        &mut self,
+        text: &str,
+        mut parsed: Statement,
+        values: &[Value],
+    ) -> Result<Answer, SqlError> {
+        self.inputs.clear();
+        if !control::reads(&parsed) {
+            return self.control(&parsed, text);
+        }
+        let catalog = mentions_catalog(text);
+        let view = self.view(&parsed, catalog).await?;
+        let mentioned = parameters::mentioned(&parsed)?;
+        if mentioned.count > values.len() {
+            return Err(SqlError::new("08P01", format!(
+                "bind message supplies {} parameters, but the statement requires {}",
+                values.len(),
+                mentioned.count
+            )));
+        }
+        if mentioned.count > 0 {
+            let untyped = |(index, value): (usize, &Value)| {
+                matches!(value, Value::Text(_) | Value::Null) && !mentioned.hints.contains_key(&(index + 1))
+            };
+            let types = match self.described.get(text) {
+                Some(types) => types.clone(),
+                None if values.iter().enumerate().any(untyped) => {
+                    let mut types = mentioned.hints.clone();
+                    for (number, found) in self.context().infer(&parsed, catalog, &view).await {
+                        types.entry(number).or_insert(found);
+                    }
+                    self.remember(text, &types);
+                    types
+                }
+                None => mentioned.hints,
+            };
+            parameters::bind(&mut parsed, values, &types)?;
+        }
+        let context = self.context();
+        self.inputs = context.inputs_of(&parsed, &view)?;
+        let open = self.transaction.is_some().then(|| Arc::clone(&self.failed));
+        context.run(parsed, catalog, view, open).await
+    }
+
+    fn parse(&self, text: &str) -> Result<Option<Statement>, SqlError> {
+        let limit = self.shared.settings.statement_bytes_max;
+        if text.len() > limit {
+            return Err(SqlError::new(
+                "54000",
+                format!("a statement of {} bytes is longer than the limit of {limit}", text.len()),
+            ));
+        }
+        statement::parse(text)
+    }
+
+    fn context(&self) -> run::Context {
+        let settings = self.settings.lock();
+        let default_namespace = &self.shared.deps.tables.settings().default_namespace;
+        run::Context {
+            shared: Arc::clone(&self.shared),
+            user: Arc::clone(&self.user),
+            database: Arc::clone(&self.database),
+            backend_pid: self.backend_pid,
+            settings: Arc::clone(&self.settings),
+            freshness: settings.freshness(),
+            time_zone: settings.time_zone(),
+            timeout: settings.statement_timeout(),
+            search_path: settings.search_path(&self.user, default_namespace),
+        }
+    }
+
+    /// The transaction's view, or one for this statement.
+    async fn view(&mut self, parsed: &Statement, catalog: bool) -> Result<Arc<ReadView>, SqlError> {
+        let context = self.context();
+        let Some(transaction) = &mut self.transaction else {
+            return context.pin(if catalog { None } else { Some(context.named(parsed)?) }).await;
+        };
+        match &transaction.view {
+            Some(view) => Ok(Arc::clone(view)),
+            None => {
+                let view = context.pin(None).await?;
+                transaction.view = Some(Arc::clone(&view));
+                Ok(view)
+            }
+        }
+    }
+
     pub fn transaction(&self) -> TransactionState {
-        unimplemented!()
+        match &self.transaction {
+            None => TransactionState::Idle,
+            Some(_) if self.failed.load(Ordering::Acquire) => TransactionState::Failed,
+            Some(_) => TransactionState::Open,
+        }
+    }
+
+    /// Marks the open transaction as failed: the door met an error of its own (encoding, cancellation).
+    pub fn fail_transaction(&mut self) {
+        if self.transaction.is_some() {
+            self.failed.store(true, Ordering::Release);
+        }
+    }
+
+    fn note_error<T>(&mut self, result: Result<T, SqlError>) -> Result<T, SqlError> {
+        if result.is_err() {
+            self.fail_transaction();
+        }
+        result
+    }
+
+    fn check_transaction(&self, parsed: &Statement) -> Result<(), SqlError> {
+        let ends = matches!(parsed, Statement::Commit { .. } | Statement::Rollback { .. });
+        if self.transaction() == TransactionState::Failed && !ends {
+            return Err(SqlError::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
     }
 }
