@@ -124,8 +124,9 @@ impl From<DataFusionError> for SqlError {
             DataFusionError::SchemaError(inner, _) => schema(*inner),
             DataFusionError::Plan(text) => plan(&text),
             DataFusionError::NotImplemented(text) => Self::unsupported(text),
-            DataFusionError::ResourcesExhausted(text) => Self::new("53200", "out of memory")
-                .with_hint(format!("raise sql.memory, or select fewer rows or columns ({})", first_line(&text))),
+            DataFusionError::ResourcesExhausted(text) => Self::new("53200", "out of memory").with_hint(
+                format!("raise sql.memory, or select fewer rows or columns ({})", first_line(&text)),
+            ),
             DataFusionError::Configuration(text) => Self::new("22023", text),
             DataFusionError::Execution(text) => execution(&text),
             DataFusionError::ParquetError(inner) => parquet(&inner.to_string()),
@@ -133,9 +134,9 @@ impl From<DataFusionError> for SqlError {
             DataFusionError::IoError(inner) => Self::new("58030", inner.to_string()),
             DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => Self::canceled("user request"),
             DataFusionError::ExecutionJoin(inner) => Self::internal(inner.to_string()),
-            DataFusionError::Internal(text) | DataFusionError::Substrait(text) | DataFusionError::Ffi(text) => {
-                Self::internal(first_line(&text))
-            }
+            DataFusionError::Internal(text)
+            | DataFusionError::Substrait(text)
+            | DataFusionError::Ffi(text) => Self::internal(first_line(&text)),
         }
     }
 }
@@ -201,7 +202,9 @@ fn schema(error: SchemaError) -> SqlError {
             let error = SqlError::new("42703", format!("column {name} does not exist"));
             let names = valid_fields.iter().map(|c| c.name.as_str());
             match nearest(&field.name, names) {
-                Some(near) => error.with_hint(format!("Perhaps you meant to reference the column \"{near}\".")),
+                Some(near) => {
+                    error.with_hint(format!("Perhaps you meant to reference the column \"{near}\"."))
+                }
                 None => error,
             }
         }
@@ -230,9 +233,11 @@ fn plan(text: &str) -> SqlError {
     if line.contains("must be in GROUP BY") || line.contains("must appear in the GROUP BY") {
         return SqlError::new("42803", line);
     }
-    if line.contains("coerce") || line.contains("No function matches") || line.contains("comparison operator") {
-        return SqlError::new("42883", line)
-            .with_hint("No operator or function matches the given types: you might need to add explicit type casts.");
+    if line.contains("coerce") || line.contains("No function matches") || line.contains("comparison operator")
+    {
+        return SqlError::new("42883", line).with_hint(
+            "No operator or function matches the given types: you might need to add explicit type casts.",
+        );
     }
     if let Some(field) = line.strip_prefix("No field named ") {
         return SqlError::new("42703", format!("column {} does not exist", field.trim_end_matches('.')));
@@ -305,7 +310,8 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) ->
 
 /// Edit distance (Levenshtein) without case.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.iter().enumerate() {
         let mut diagonal = row[0];

@@ -372,10 +372,9 @@ fn diverged(partition: &topics::Partition, position: &Position, end: Offset) -> 
         return None;
     }
     match partition.batch_hash(position.next - 1) {
-        Ok(Some(hash)) if hash != position.hash => Some(format!(
-            "the record at offset {} is not the one that the table has read",
-            position.next - 1
-        )),
+        Ok(Some(hash)) if hash != position.hash => {
+            Some(format!("the record at offset {} is not the one that the table has read", position.next - 1))
+        }
         _ => None,
     }
 }

@@ -274,11 +274,14 @@ impl Session {
         let view = self.view(&parsed, catalog).await?;
         let mentioned = parameters::mentioned(&parsed)?;
         if mentioned.count > values.len() {
-            return Err(SqlError::new("08P01", format!(
-                "bind message supplies {} parameters, but the statement requires {}",
-                values.len(),
-                mentioned.count
-            )));
+            return Err(SqlError::new(
+                "08P01",
+                format!(
+                    "bind message supplies {} parameters, but the statement requires {}",
+                    values.len(),
+                    mentioned.count
+                ),
+            ));
         }
         if mentioned.count > 0 {
             let untyped = |(index, value): (usize, &Value)| {

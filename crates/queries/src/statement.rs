@@ -34,9 +34,8 @@ pub(crate) fn split(text: &str) -> Result<Vec<String>, SqlError> {
     while at < bytes.len() {
         let next = match bytes[at] {
             b'\'' => {
-                let escapes = at > start
-                    && matches!(bytes[at - 1], b'e' | b'E')
-                    && (at < 2 || !is_word(bytes[at - 2]));
+                let escapes =
+                    at > start && matches!(bytes[at - 1], b'e' | b'E') && (at < 2 || !is_word(bytes[at - 2]));
                 content = true;
                 end_of_quote(bytes, at, b'\'', escapes)
             }
@@ -149,8 +148,9 @@ pub(crate) fn parse(text: &str) -> Result<Option<Statement>, SqlError> {
 }
 
 fn too_complex() -> SqlError {
-    SqlError::new("54001", "statement too complex")
-        .with_hint("use IN (…) or = ANY ($1) in place of long chains of OR, and fewer joins or set operations")
+    SqlError::new("54001", "statement too complex").with_hint(
+        "use IN (…) or = ANY ($1) in place of long chains of OR, and fewer joins or set operations",
+    )
 }
 
 struct WideFrom;
@@ -254,7 +254,9 @@ mod tests {
 
     #[test]
     fn endless_chains_are_refused_before_anything_recurses() {
-        for unit in [" or a = 1", " + 1", " || 'x'", "::int", " union select 1", " join t on true", ", t", "[1]"] {
+        for unit in
+            [" or a = 1", " + 1", " || 'x'", "::int", " union select 1", " join t on true", ", t", "[1]"]
+        {
             let text = format!("select a from t where a = 1{}", unit.repeat(60_000));
             let error = parse(&text.replace("where a = 1,", ",")).unwrap_err();
             assert!(matches!(error.sqlstate, "54001" | "42601"), "{unit}: {error}");
@@ -272,11 +274,13 @@ mod tests {
             let statement = parse(sql).unwrap().unwrap();
             output_names(&statement).unwrap().into_iter().map(|n| n.unwrap_or("*".into())).collect::<Vec<_>>()
         };
-        assert_eq!(names("select count(*), 1, a.B, \"X\" y, *, x::int, 'a'::text from t"), [
-            "count", "?column?", "b", "y", "*", "x", "text"
-        ]);
-        assert_eq!(names("select round(avg(p), 2), case when a then 1 end, max(x) filter (where y)"), [
-            "round", "case", "max"
-        ]);
+        assert_eq!(
+            names("select count(*), 1, a.B, \"X\" y, *, x::int, 'a'::text from t"),
+            ["count", "?column?", "b", "y", "*", "x", "text"]
+        );
+        assert_eq!(
+            names("select round(avg(p), 2), case when a then 1 end, max(x) filter (where y)"),
+            ["round", "case", "max"]
+        );
     }
 }

@@ -86,7 +86,10 @@ impl TailChunks {
         if decoded.next <= from {
             return Err(SqlError::new(
                 "58030",
-                format!("cannot read {}-{partition} at offset {from}: the log has moved on", rows.topic().name),
+                format!(
+                    "cannot read {}-{partition} at offset {from}: the log has moved on",
+                    rows.topic().name
+                ),
             )
             .with_hint("run the statement again"));
         }
@@ -160,7 +163,8 @@ impl Kept {
         if overlaps || chunk.bytes > budget {
             return;
         }
-        let before = chunks.range(..from).next_back().filter(|(_, c)| c.next == from && c.bytes < SMALL_BYTES);
+        let before =
+            chunks.range(..from).next_back().filter(|(_, c)| c.next == from && c.bytes < SMALL_BYTES);
         let mut start = from;
         if let Some((&at, small)) = before
             && let Some(merged) = merge(small, &chunk)
@@ -175,7 +179,10 @@ impl Kept {
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let all = self.chunks.iter().flat_map(|(key, chunks)| chunks.iter().map(move |(at, c)| (c.used, *key, *at)));
+        let all = self
+            .chunks
+            .iter()
+            .flat_map(|(key, chunks)| chunks.iter().map(move |(at, c)| (c.used, *key, *at)));
         let Some((_, key, at)) = all.min_by_key(|(used, ..)| *used) else { return false };
         if let Some(chunks) = self.chunks.get_mut(&key) {
             if let Some(chunk) = chunks.remove(&at) {

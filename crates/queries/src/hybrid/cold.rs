@@ -67,7 +67,8 @@ pub(crate) fn plan(
 /// Field id of each column, in order; none where it has none.
 fn field_ids(table: &Table) -> Vec<Option<i32>> {
     let Ok(schema) = table.arrow_schema() else { return Vec::new() };
-    let id = |f: &arrow::datatypes::FieldRef| f.metadata().get("PARQUET:field_id").and_then(|v| v.parse().ok());
+    let id =
+        |f: &arrow::datatypes::FieldRef| f.metadata().get("PARQUET:field_id").and_then(|v| v.parse().ok());
     schema.fields().iter().map(id).collect()
 }
 

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -100,14 +102,18 @@ mod tests {
             Field::new("new", DataType::Utf8, true),
             Field::new("meta", DataType::Struct(inner), false),
         ]);
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(meta)])
-            .unwrap()
+        RecordBatch::try_new(
+            Arc::new(schema),
+            vec![Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(meta)],
+        )
+        .unwrap()
     }
 
     #[test]
     fn columns_are_matched_by_name_at_every_level() {
         let inner: Fields =
-            vec![Field::new("offset", DataType::Int64, true), Field::new("key", DataType::Binary, true)].into();
+            vec![Field::new("offset", DataType::Int64, true), Field::new("key", DataType::Binary, true)]
+                .into();
         let target = Arc::new(Schema::new(vec![
             Field::new("meta", DataType::Struct(inner), true),
             Field::new("missing", DataType::Int64, true),

@@ -126,7 +126,8 @@ impl ExecutionPlan for TailExec {
             None => &self.tail.ranges,
         };
         let tail = &self.tail;
-        let count = |r: &TailRange| self.shared.chunks.row_count(&tail.rows, tail.kind, r.partition, r.from, r.end);
+        let count =
+            |r: &TailRange| self.shared.chunks.row_count(&tail.rows, tail.kind, r.partition, r.from, r.end);
         let known: Option<usize> = ranges.iter().map(count).sum();
         let offsets: i64 = ranges.iter().map(|r| r.end - r.from).sum();
         Ok(Arc::new(Statistics {
@@ -155,7 +156,8 @@ impl Reading {
             return Ok(None);
         }
         let Some(range) = self.current.take().or_else(|| self.ranges.next()) else { return Ok(None) };
-        let (shared, tail, columns) = (Arc::clone(&self.shared), self.tail.clone(), Arc::clone(&self.columns));
+        let (shared, tail, columns) =
+            (Arc::clone(&self.shared), self.tail.clone(), Arc::clone(&self.columns));
         let work = tokio::task::spawn_blocking(move || {
             let read = shared.chunks.read(&tail.rows, tail.kind, range.partition, range.from, range.end)?;
             let batches: Result<Vec<RecordBatch>, SqlError> =

@@ -6,8 +6,8 @@
 //! Invariants: errs on the side of "may have rows".
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Join, JoinOperator, ObjectName, Query,
-    Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Join, JoinOperator, ObjectName,
+    Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins,
 };
 
 use super::relations;
@@ -124,9 +124,10 @@ fn aggregates(expr: &Expr) -> bool {
                 _ => false,
             }
         }
-        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::UnaryOp { expr, .. } | Expr::Collate { expr, .. } => {
-            aggregates(expr)
-        }
+        Expr::Cast { expr, .. }
+        | Expr::Nested(expr)
+        | Expr::UnaryOp { expr, .. }
+        | Expr::Collate { expr, .. } => aggregates(expr),
         Expr::IsNull(expr) | Expr::IsNotNull(expr) => aggregates(expr),
         Expr::BinaryOp { left, right, .. } => aggregates(left) || aggregates(right),
         Expr::Case { operand, conditions, else_result, .. } => {

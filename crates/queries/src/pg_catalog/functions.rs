@@ -203,7 +203,8 @@ fn session_functions(facts: &Facts) -> Vec<ScalarUDF> {
         functions.push(stable(name, DataType::Utf8, move |_| text(Some(catalog.database.clone()))));
     }
     let catalog = Arc::clone(&facts.catalog);
-    functions.push(stable("current_schema", DataType::Utf8, move |_| text(catalog.search_path.first().cloned())));
+    functions
+        .push(stable("current_schema", DataType::Utf8, move |_| text(catalog.search_path.first().cloned())));
     let catalog = Arc::clone(&facts.catalog);
     let list = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
     functions.push(stable("current_schemas", list, move |args| {

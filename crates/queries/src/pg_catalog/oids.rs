@@ -101,9 +101,7 @@ pub fn of_arrow(data_type: &DataType) -> ColumnType {
         DataType::Decimal32(p, s)
         | DataType::Decimal64(p, s)
         | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s) => {
-            ("numeric", (i32::from(*p) << 16 | (i32::from(*s) & 0x7ff)) + 4)
-        }
+        | DataType::Decimal256(p, s) => ("numeric", (i32::from(*p) << 16 | (i32::from(*s) & 0x7ff)) + 4),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => ("text", -1),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             ("bytea", -1)

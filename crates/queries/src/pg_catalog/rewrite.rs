@@ -223,7 +223,10 @@ fn at_most_one(query: &mut Query) {
 /// `ARRAY(SELECT x …)` as an aggregate.
 fn array_of(query: &mut Query) -> Expr {
     if query_is_empty(query) {
-        return cast(null(), DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)));
+        return cast(
+            null(),
+            DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)),
+        );
     }
     if let SetExpr::Select(select) = query.body.as_mut()
         && let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) =
@@ -394,7 +397,9 @@ fn builtin_type(data_type: &mut DataType) {
         return;
     }
     *data_type = match last_part(name).as_str() {
-        "text" | "name" | "char" | "bpchar" | "varchar" | "unknown" | "cstring" | "json" | "jsonb" => DataType::Text,
+        "text" | "name" | "char" | "bpchar" | "varchar" | "unknown" | "cstring" | "json" | "jsonb" => {
+            DataType::Text
+        }
         "oid" | "xid" | "cid" | "int8" => DataType::BigInt(None),
         "int4" => DataType::Integer(None),
         "int2" => DataType::SmallInt(None),

@@ -168,7 +168,15 @@ fn types() -> Vec<Cells> {
     rows
 }
 
-fn type_row(t: &PgType, id: u32, name: String, length: i16, category: char, element: u32, array: u32) -> Cells {
+fn type_row(
+    t: &PgType,
+    id: u32,
+    name: String,
+    length: i16,
+    category: char,
+    element: u32,
+    array: u32,
+) -> Cells {
     let collation = if t.category == 'S' { DEFAULT_COLLATION_OID } else { 0 };
     vec![
         ("oid", oid(id)),
@@ -216,11 +224,7 @@ fn role(catalog: &CatalogSnapshot) -> Cells {
 }
 
 fn user(catalog: &CatalogSnapshot) -> Cells {
-    vec![
-        ("usename", text(catalog.user.as_str())),
-        ("usesysid", oid(OWNER_OID)),
-        ("passwd", text("********")),
-    ]
+    vec![("usename", text(catalog.user.as_str())), ("usesysid", oid(OWNER_OID)), ("passwd", text("********"))]
 }
 
 fn setting(name: &str, value: &str) -> Cells {

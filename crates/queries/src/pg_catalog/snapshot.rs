@@ -110,13 +110,7 @@ impl CatalogSnapshot {
             })
             .collect();
         relations.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
-        Self {
-            database: database.into(),
-            user: user.into(),
-            search_path,
-            schemas: names,
-            relations,
-        }
+        Self { database: database.into(), user: user.into(), search_path, schemas: names, relations }
     }
 
     pub(crate) fn relation(&self, oid: i64) -> Option<&Relation> {
@@ -129,9 +123,10 @@ impl CatalogSnapshot {
 
     /// Whether a table is found without its schema.
     pub(crate) fn visible(&self, relation: &Relation) -> bool {
-        let first = self.search_path.iter().find(|schema| {
-            self.relations.iter().any(|r| *r.schema == ***schema && r.name == relation.name)
-        });
+        let first = self
+            .search_path
+            .iter()
+            .find(|schema| self.relations.iter().any(|r| *r.schema == ***schema && r.name == relation.name));
         first.is_some_and(|schema| **schema == *relation.schema)
     }
 
@@ -168,9 +163,10 @@ impl CatalogSnapshot {
 
 /// A name as SQL needs it: in quotes unless it is plain.
 pub(crate) fn quote(name: &str) -> String {
-    let plain = name.chars().enumerate().all(|(i, c)| {
-        c.is_ascii_lowercase() || c == '_' || (i > 0 && (c.is_ascii_digit() || c == '$'))
-    });
+    let plain = name
+        .chars()
+        .enumerate()
+        .all(|(i, c)| c.is_ascii_lowercase() || c == '_' || (i > 0 && (c.is_ascii_digit() || c == '$')));
     if plain && !name.is_empty() { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
@@ -199,7 +195,8 @@ fn schema_oid(name: &str, taken: &BTreeMap<String, u32>) -> u32 {
     if name == "public" {
         return PUBLIC_OID;
     }
-    let id = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let id =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     let mut oid = fold(u128::from(id));
     while taken.values().any(|t| *t == oid) {
         oid += 1;
@@ -235,16 +232,27 @@ mod tests {
         let tables =
             vec![table(7, "public", "trades"), table(7 << 32, "public", "a.b"), table(9, "raw", "trades")];
         let schemas = ["public".to_string(), "raw".to_string()];
-        let snapshot =
-            CatalogSnapshot::new("frazil", "me", vec!["public".into()], schemas, tables.clone());
+        let snapshot = CatalogSnapshot::new("frazil", "me", vec!["public".into()], schemas, tables.clone());
         for r in &snapshot.relations {
             let name = snapshot.class_name(i64::from(r.oid)).unwrap();
             assert_eq!(snapshot.class_oid(&name), Some(r.oid), "{name}");
         }
-        assert_eq!(snapshot.class_name(i64::from(snapshot.class_oid("raw.Trades").unwrap())).unwrap(), "raw.trades");
+        assert_eq!(
+            snapshot.class_name(i64::from(snapshot.class_oid("raw.Trades").unwrap())).unwrap(),
+            "raw.trades"
+        );
         assert!(snapshot.class_oid("public.\"Trades\"").is_none());
-        let fewer =
-            CatalogSnapshot::new("frazil", "me", vec!["public".into()], ["public".into()], tables[..1].to_vec());
-        assert_eq!(fewer.class_oid("trades"), snapshot.class_oid("trades"), "ids do not depend on neighbours");
+        let fewer = CatalogSnapshot::new(
+            "frazil",
+            "me",
+            vec!["public".into()],
+            ["public".into()],
+            tables[..1].to_vec(),
+        );
+        assert_eq!(
+            fewer.class_oid("trades"),
+            snapshot.class_oid("trades"),
+            "ids do not depend on neighbours"
+        );
     }
 }

@@ -132,7 +132,8 @@ impl Session {
             Set::SetTransaction { modes, snapshot: None, session } => {
                 for mode in modes {
                     if let TransactionMode::IsolationLevel(level) = mode {
-                        let name = if *session { "default_transaction_isolation" } else { "transaction_isolation" };
+                        let name =
+                            if *session { "default_transaction_isolation" } else { "transaction_isolation" };
                         settings.set(name, Some(&level.to_string().to_lowercase()), !session)?;
                     }
                 }
@@ -227,7 +228,9 @@ fn setting_text(values: &[Expr]) -> Result<Option<String>, SqlError> {
     let mut parts = Vec::with_capacity(values.len());
     for value in values {
         parts.push(match value {
-            Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") => {
+            Expr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") =>
+            {
                 return Ok(None);
             }
             Expr::Identifier(ident) if ident.quote_style.is_some() && values.len() > 1 => {
@@ -268,7 +271,9 @@ fn refused(statement: &Statement, text: &str) -> SqlError {
         Statement::Declare { .. } | Statement::Fetch { .. } | Statement::Close { .. } => {
             "use the extended protocol with a row limit in place of a cursor"
         }
-        _ => "SELECT, EXPLAIN, SHOW, SET, RESET, BEGIN, COMMIT, ROLLBACK, SAVEPOINT and DISCARD are served here",
+        _ => {
+            "SELECT, EXPLAIN, SHOW, SET, RESET, BEGIN, COMMIT, ROLLBACK, SAVEPOINT and DISCARD are served here"
+        }
     };
     SqlError::unsupported(format!("{word} is not supported")).with_hint(hint)
 }

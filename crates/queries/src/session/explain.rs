@@ -59,4 +59,3 @@ pub(super) async fn answer(
 fn text(plan: &DisplayableExecutionPlan<'_>, options: Options) -> Vec<String> {
     plan.indent(options.verbose).to_string().lines().map(str::to_string).collect()
 }
-

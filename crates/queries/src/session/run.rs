@@ -106,7 +106,11 @@ impl Context {
         };
         let task = AbortOnDropHandle::new(self.shared.deps.compute.spawn(work));
         task.await.unwrap_or_else(|e| {
-            Err(if e.is_cancelled() { SqlError::canceled("user request") } else { SqlError::internal(e.to_string()) })
+            Err(if e.is_cancelled() {
+                SqlError::canceled("user request")
+            } else {
+                SqlError::internal(e.to_string())
+            })
         })
     }
 
@@ -129,7 +133,9 @@ impl Context {
             Some("information_schema") => Resolved::Catalog("information_schema", table.into()),
             Some("public") => Resolved::Table(vec![self.shared.deps.tables.ident(table)]),
             Some(schema) => Resolved::Table(vec![ident(schema)]),
-            None if relations::find("pg_catalog", table).is_some() => Resolved::Catalog("pg_catalog", table.into()),
+            None if relations::find("pg_catalog", table).is_some() => {
+                Resolved::Catalog("pg_catalog", table.into())
+            }
             None => Resolved::Table(self.search_path.iter().map(|s| ident(s)).collect()),
         })
     }
@@ -164,7 +170,11 @@ impl Context {
         Ok(tables)
     }
 
-    pub(super) fn inputs_of(&self, statement: &Statement, view: &ReadView) -> Result<Vec<InputRead>, SqlError> {
+    pub(super) fn inputs_of(
+        &self,
+        statement: &Statement,
+        view: &ReadView,
+    ) -> Result<Vec<InputRead>, SqlError> {
         let read = |t: &Arc<PinnedTable>| InputRead {
             table: shown_name(&self.shared, &t.ident),
             snapshot_id: t.table.as_ref().and_then(tables::Table::current_snapshot_id),
@@ -181,8 +191,11 @@ impl Context {
                 "topic {name} is no table: set its property redpanda.iceberg.mode to value_schema_latest or key_value"
             ));
         }
-        let names: Vec<String> =
-            all_idents(&self.shared).unwrap_or_default().iter().map(|i| shown_name(&self.shared, i)).collect();
+        let names: Vec<String> = all_idents(&self.shared)
+            .unwrap_or_default()
+            .iter()
+            .map(|i| shown_name(&self.shared, i))
+            .collect();
         match nearest(name, names.iter().map(String::as_str)) {
             Some(near) => error.with_hint(format!("Perhaps you meant \"{near}\".")),
             None => error,
@@ -190,7 +203,12 @@ impl Context {
     }
 
     /// The planner with exactly what one statement may see.
-    fn planner(&self, statement: &Statement, catalog: bool, view: &ReadView) -> Result<SessionState, SqlError> {
+    fn planner(
+        &self,
+        statement: &Statement,
+        catalog: bool,
+        view: &ReadView,
+    ) -> Result<SessionState, SqlError> {
         let mut state = self.shared.planner.clone();
         let default_schema = self.shared.deps.tables.settings().default_namespace.clone();
         let options = state.config_mut().options_mut();
@@ -296,7 +314,9 @@ impl Context {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)
-            .map_err(|_| SqlError::unsupported("the statement is not supported").with_hint("only queries run here"))?;
+            .map_err(|_| {
+                SqlError::unsupported("the statement is not supported").with_hint("only queries run here")
+            })?;
         Ok((state, plan))
     }
 

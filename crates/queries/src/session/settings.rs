@@ -196,9 +196,8 @@ impl Settings {
                 Err(unknown(name))
             };
         };
-        let invalid = || {
-            SqlError::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
-        };
+        let invalid =
+            || SqlError::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""));
         match kind {
             Kind::Text | Kind::SearchPath => Ok(value.into()),
             Kind::Bool => match value.to_lowercase().as_str() {
@@ -214,11 +213,14 @@ impl Settings {
                 Ok(duration) => Ok(duration.as_millis().to_string()),
                 Err(_) => Err(invalid()),
             },
-            Kind::TimeZone => match value.to_lowercase().as_str() {
-                "default" | "local" | "utc" | "gmt" | "z" | "zulu" | "etc/utc" | "0" => Ok("UTC".into()),
-                _ if value.parse::<Tz>().is_ok() => Ok(value.into()),
-                _ => Err(invalid().with_hint("write a name such as Europe/Berlin, or an offset such as +02:00")),
-            },
+            Kind::TimeZone => {
+                match value.to_lowercase().as_str() {
+                    "default" | "local" | "utc" | "gmt" | "z" | "zulu" | "etc/utc" | "0" => Ok("UTC".into()),
+                    _ if value.parse::<Tz>().is_ok() => Ok(value.into()),
+                    _ => Err(invalid()
+                        .with_hint("write a name such as Europe/Berlin, or an offset such as +02:00")),
+                }
+            }
             Kind::Encoding => match value.to_lowercase().replace(['-', '_'], "").as_str() {
                 "utf8" | "unicode" => Ok("UTF8".into()),
                 _ => Err(SqlError::new(
@@ -230,9 +232,7 @@ impl Settings {
                 Some(freshness) => Ok(freshness.as_str().into()),
                 None => Err(invalid().with_hint("use latest, available or committed")),
             },
-            Kind::ReadOnly => {
-                Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed")))
-            }
+            Kind::ReadOnly => Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed"))),
         }
     }
 

@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType as ArrowType, TimeUnit};
 use datafusion::sql::sqlparser::ast::{
-    DataType, ExactNumberInfo, Expr, LimitClause, Query, Statement, TimezoneInfo, UnaryOperator, Value as Literal,
-    Visit, VisitMut, Visitor, VisitorMut,
+    DataType, ExactNumberInfo, Expr, LimitClause, Query, Statement, TimezoneInfo, UnaryOperator,
+    Value as Literal, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::error::SqlError;
@@ -150,7 +150,10 @@ pub(crate) fn bind(
 }
 
 /// Puts typed nulls in the place of parameters, to find out a result's columns without values.
-pub(crate) fn bind_nulls(statement: &mut Statement, types: &BTreeMap<usize, ArrowType>) -> Result<(), SqlError> {
+pub(crate) fn bind_nulls(
+    statement: &mut Statement,
+    types: &BTreeMap<usize, ArrowType>,
+) -> Result<(), SqlError> {
     replace(statement, |number| {
         Ok(match types.get(&number) {
             // A limit of null is none at all, and a cast would be no literal.
@@ -199,7 +202,10 @@ fn integer(value: i64) -> Expr {
     let number = Expr::Value(Literal::Number(value.unsigned_abs().to_string(), false).into());
     if value == i64::MIN {
         // Its absolute value is no bigint.
-        return cast(Expr::Value(Literal::SingleQuotedString(value.to_string()).into()), DataType::BigInt(None));
+        return cast(
+            Expr::Value(Literal::SingleQuotedString(value.to_string()).into()),
+            DataType::BigInt(None),
+        );
     }
     if value < 0 {
         return Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number) }));
@@ -214,7 +220,9 @@ fn arrow_type(data_type: &DataType) -> Option<ArrowType> {
         DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => ArrowType::Int32,
         DataType::BigInt(_) | DataType::Int8(_) => ArrowType::Int64,
         DataType::Real | DataType::Float4 => ArrowType::Float32,
-        DataType::DoublePrecision | DataType::Float8 | DataType::Double(_) | DataType::Float(_) => ArrowType::Float64,
+        DataType::DoublePrecision | DataType::Float8 | DataType::Double(_) | DataType::Float(_) => {
+            ArrowType::Float64
+        }
         DataType::Boolean | DataType::Bool => ArrowType::Boolean,
         DataType::Date => ArrowType::Date32,
         DataType::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
@@ -226,7 +234,9 @@ fn arrow_type(data_type: &DataType) -> Option<ArrowType> {
             ExactNumberInfo::Precision(p) => ArrowType::Decimal128(*p as u8, 0),
             ExactNumberInfo::None => ArrowType::Decimal128(38, 10),
         },
-        DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::Char(_) => ArrowType::Utf8,
+        DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::Char(_) => {
+            ArrowType::Utf8
+        }
         DataType::Bytea => ArrowType::Binary,
         _ => return None,
     })
