@@ -123,3 +123,6 @@ impl Door {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
