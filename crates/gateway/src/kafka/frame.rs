@@ -29,12 +29,12 @@ pub(super) enum Parsed {
 /// Why a frame is refused. The connection is closed: there is no telling where the next frame would begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("a request of {length} bytes, {max} are taken{}", show_hint(*.hint))]
+    #[error("a request of {length} bytes, {HEADER_BYTES_MIN} to {max} are taken{}", show_hint(*.hint))]
     Length { length: i32, max: usize, hint: Option<&'static str> },
     #[error("a request that ends within its header")]
     ShortHeader,
-    #[error("api key {key}, which is not served here{}", show_hint(*.hint))]
-    UnknownApi { key: i16, hint: Option<&'static str> },
+    #[error("api key {0}, which is not served here")]
+    UnknownApi(i16),
     #[error("{api:?} version {version}, served are {min} to {max}")]
     UnsupportedVersion { api: Api, version: i16, min: i16, max: i16 },
     #[error("a bad request header: {0}")]
@@ -47,11 +47,14 @@ fn show_hint(hint: Option<&'static str>) -> String {
     hint.map(|h| format!(" ({h})")).unwrap_or_default()
 }
 
+/// Api key, version, correlation id and the length of the client id: no request is shorter.
+const HEADER_BYTES_MIN: usize = 10;
+
 /// Reads the length of a frame.
 pub(super) fn length(prefix: [u8; 4], max: usize) -> Result<usize, FrameError> {
     let length = i32::from_be_bytes(prefix);
     match usize::try_from(length) {
-        Ok(n) if n <= max => Ok(n),
+        Ok(n) if (HEADER_BYTES_MIN..=max).contains(&n) => Ok(n),
         _ => Err(FrameError::Length { length, max, hint: other_protocol(prefix) }),
     }
 }
@@ -65,21 +68,19 @@ fn other_protocol(prefix: [u8; 4]) -> Option<&'static str> {
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"DELE" | b"OPTI" | b"PATC" | b"CONN" | b"PRI " => {
             Some("this is HTTP, but the port speaks Kafka: the HTTP doors have ports of their own")
         }
+        // SSLRequest and GSSENCRequest.
+        [0, 0, 0, 8] => Some("this may be a Postgres client asking for TLS, but the port speaks Kafka"),
         _ => None,
     }
 }
 
 /// Reads the header of `frame` (without its length) and checks the body's shape.
 pub(super) fn parse(mut frame: Bytes) -> Result<Parsed, FrameError> {
-    if frame.len() < 8 {
+    if frame.len() < HEADER_BYTES_MIN {
         return Err(FrameError::ShortHeader);
     }
     let (key, version, correlation_id) = (frame.get_i16(), frame.get_i16(), frame.get_i32());
-    let served = versions::served(key).ok_or(FrameError::UnknownApi {
-        key,
-        // Postgres asks for TLS with the eight bytes 00000008 04d2162f.
-        hint: (key == 0x04d2).then_some("this is a Postgres client, but the port speaks Kafka"),
-    })?;
+    let served = versions::served(key).ok_or(FrameError::UnknownApi(key))?;
     if !(served.usable_min..=served.max).contains(&version) {
         return if served.api == Api::ApiVersions {
             Ok(Parsed::UnknownApiVersions { correlation_id })
@@ -137,14 +138,15 @@ mod tests {
     #[test]
     fn lengths_are_checked_and_other_protocols_named() {
         assert_eq!(length([0, 0, 1, 0], 1000), Ok(256));
-        for bad in [[0xff; 4], [0x7f, 0xff, 0xff, 0xff], [0x80, 0, 0, 0], [0, 0, 4, 0]] {
+        for bad in [[0xff; 4], [0x7f, 0xff, 0xff, 0xff], [0x80, 0, 0, 0], [0, 0, 4, 0], [0; 4], [0, 0, 0, 9]]
+        {
             assert!(length(bad, 1000).is_err(), "{bad:?}");
         }
         let tls = length([0x16, 0x03, 0x01, 0x02], 100 << 20).unwrap_err().to_string();
         assert!(tls.contains("TLS ClientHello"), "{tls}");
         let http = length(*b"GET ", 100 << 20).unwrap_err().to_string();
         assert!(http.contains("HTTP"), "{http}");
-        let postgres = parse(hex("04d2162f 00000000")).unwrap_err().to_string();
+        let postgres = length([0, 0, 0, 8], 1000).unwrap_err().to_string();
         assert!(postgres.contains("Postgres"), "{postgres}");
     }
 
@@ -169,7 +171,7 @@ mod tests {
     fn versions_outside_the_list_are_refused_but_api_versions_is_answered() {
         let old = parse(hex("0000 0002 00000001 ffff")).unwrap_err();
         assert!(matches!(old, FrameError::UnsupportedVersion { api: Api::Produce, min: 3, .. }), "{old}");
-        assert!(matches!(parse(hex("7fff 0000 00000001 ffff")), Err(FrameError::UnknownApi { .. })));
+        assert!(matches!(parse(hex("7fff 0000 00000001 ffff")), Err(FrameError::UnknownApi(_))));
         let newer = parse(hex("0012 0063 00000007 ffff ff")).unwrap();
         assert!(matches!(newer, Parsed::UnknownApiVersions { correlation_id: 7 }));
     }

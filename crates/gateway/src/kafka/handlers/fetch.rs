@@ -82,14 +82,18 @@ pub(super) async fn answer(
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait;
+    let mut topics_changed = broker.topics.watch_topics();
+    topics_changed.mark_unchanged();
     let mut topics = resolve(&broker, header.version, request);
     loop {
         topics = super::off_thread(move || read_all(topics, wanted)).await?;
         let failed = partitions(&topics).any(|p| p.error.is_some());
         let bytes: usize = partitions(&topics).map(PartitionFetch::bytes).sum();
-        if failed || bytes >= min_bytes || !wait_for_more(&mut topics, deadline).await {
+        let enough = failed || bytes >= min_bytes;
+        if enough || !wait_for_more(&mut topics, &mut topics_changed, deadline).await {
             return Ok(Some(encode::reply(&header, None, &topics, wanted.read_committed)?));
         }
+        drop_deleted(&broker, &mut topics);
     }
 }
 
@@ -198,14 +202,24 @@ fn read_one(into: &mut PartitionFetch, wanted: Wanted, used: usize) -> Result<us
     Ok(length)
 }
 
-/// Waits until a partition has more; false at the deadline.
-async fn wait_for_more(topics: &mut [TopicFetch], deadline: Instant) -> bool {
+/// Waits until a partition has more, or topics have come or gone; false at the deadline.
+async fn wait_for_more(
+    topics: &mut [TopicFetch],
+    topics_changed: &mut watch::Receiver<u64>,
+    deadline: Instant,
+) -> bool {
     let sources = topics.iter_mut().flat_map(|t| &mut t.partitions).filter_map(|p| p.source.as_mut());
-    // A closed channel means that the topic is gone; the next read says so.
-    let changes: Vec<_> = sources.map(|source| source.durable.changed().boxed()).collect();
-    if changes.is_empty() {
-        tokio::time::sleep_until(deadline).await;
-        return false;
-    }
+    let mut changes: Vec<_> = sources.map(|source| source.durable.changed().boxed()).collect();
+    changes.push(topics_changed.changed().boxed());
     tokio::time::timeout_at(deadline, select_all(changes)).await.is_ok()
+}
+
+/// Topics that were deleted meanwhile fail; the handles on their partitions would live on.
+fn drop_deleted(broker: &Broker, topics: &mut [TopicFetch]) {
+    for partition in topics.iter_mut().flat_map(|t| &mut t.partitions) {
+        let id = partition.source.as_ref().map(|source| source.partition.topic().id);
+        if id.is_some_and(|id| broker.topics.topic_by_id(id).is_none()) {
+            partition.fail(Code::UnknownTopicOrPartition);
+        }
+    }
 }

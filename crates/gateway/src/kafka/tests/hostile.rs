@@ -5,6 +5,7 @@ use std::time::Instant;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 
 use super::*;
+use crate::kafka::versions::SERVED;
 
 /// A client that produces all the while, on a connection of its own, and must never notice anything.
 struct Canary {
@@ -78,7 +79,7 @@ async fn random_frames_never_hurt_others() {
         (state >> 33) as u8
     };
     for _ in 0..300 {
-        let served = &versions::SERVED[random() as usize % versions::SERVED.len()];
+        let served = &SERVED[random() as usize % SERVED.len()];
         let version = served.usable_min + i16::from(random()) % (served.max - served.usable_min + 1);
         let mut body = BytesMut::new();
         body.put_i16(served.api as i16);
