@@ -251,6 +251,12 @@ impl Topics {
         append::append(self.shared(), topic, partition, &batch)
     }
 
+    /// Resolves once a batch of `bytes` would not be refused as `Busy`: doors await it before they append, so that a
+    /// slow disk slows producers down instead of failing them.
+    pub async fn room(&self, bytes: usize) {
+        self.shared().queue.room(bytes as u64).await;
+    }
+
     /// Takes over the name of a writer: its epoch from now on. Older epochs are fenced. Durable on return.
     pub async fn claim_writer(&self, writer: &WriterId) -> Result<Progress, AppendError> {
         append::claim_writer(self.shared(), writer).await

@@ -133,6 +133,9 @@ pub(crate) async fn append_atomically(
     shared: &Shared,
     append: AtomicAppend,
 ) -> Result<Vec<(TopicPartition, Appended)>, AppendError> {
+    // Pipelines wait for room rather than fail; whoever is faster may still take it: then the answer is `Busy`.
+    let bytes: usize = append.batches.iter().map(|(_, batch)| batch.len()).sum();
+    shared.queue.room((bytes + append.progress.len()) as u64 + BARRIER_BYTES).await;
     let (acknowledged, appended) = queue_atomically(shared, append)?;
     settle(acknowledged).await?;
     Ok(appended)

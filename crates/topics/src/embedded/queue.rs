@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::batch::check::{CheckedBatch, Facts};
 use crate::embedded::partition::PartitionState;
@@ -70,6 +70,8 @@ pub(crate) enum Work {
 pub(crate) struct Queue {
     state: Mutex<State>,
     ready: Condvar,
+    /// Told when work is done and when the queue closes.
+    room: Notify,
     bytes_max: u64,
 }
 
@@ -93,7 +95,7 @@ pub(crate) struct QueueGuard<'a> {
 
 impl Queue {
     pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { state: Mutex::default(), ready: Condvar::new(), bytes_max }
+        Self { state: Mutex::default(), ready: Condvar::new(), room: Notify::new(), bytes_max }
     }
 
     pub(crate) fn lock(&self) -> QueueGuard<'_> {
@@ -115,13 +117,30 @@ impl Queue {
 
     /// Gives back the room of work that is done.
     pub(crate) fn finish(&self, bytes: u64) {
-        let mut state = self.state.lock();
-        state.bytes = state.bytes.saturating_sub(bytes);
+        {
+            let mut state = self.state.lock();
+            state.bytes = state.bytes.saturating_sub(bytes);
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Resolves once `size` more bytes would be admitted, or nothing ever will be.
+    pub(crate) async fn room(&self, size: u64) {
+        loop {
+            let mut told = std::pin::pin!(self.room.notified());
+            // Enlisted before the look, so that room made in between is not missed.
+            told.as_mut().enable();
+            if !matches!(self.lock().admit(size), Err(AppendError::Busy(_))) {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// Takes nothing more; what waits is still done.
     pub(crate) fn close(&self, reason: &str) {
         self.state.lock().closed.get_or_insert_with(|| reason.to_owned());
+        self.room.notify_waiters();
     }
 
     /// Ends the writer after what it does now; what waits is dropped.
@@ -133,6 +152,7 @@ impl Queue {
             std::mem::take(&mut state.work)
         };
         self.ready.notify_all();
+        self.room.notify_waiters();
         drop(dropped);
     }
 }
