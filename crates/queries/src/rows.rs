@@ -209,3 +209,6 @@ fn switches_of(topics: &topics::Topics, topic: &topics::TopicInfo) -> Result<Sch
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod log_tests;
