@@ -50,6 +50,8 @@ impl<E: Into<redb::Error>> From<E> for ControlError {
 #[derive(Debug, Clone)]
 pub struct Control(Arc<Database>);
 
+const CACHE_BYTES: usize = 8 << 20;
+
 fn table(space: Space) -> TableDefinition<'static, &'static str, &'static [u8]> {
     TableDefinition::new(space.0)
 }
@@ -57,15 +59,12 @@ fn table(space: Space) -> TableDefinition<'static, &'static str, &'static [u8]> 
 impl Control {
     /// Opens the store in the file `path`, making it when missing.
     pub fn open(disk: &SharedDisk, path: &Path) -> Result<Self, ControlError> {
-        let file = disk
-            .open(path, OpenMode::Create)
-            .and_then(|file| {
-                // The name must survive before anything that is stored under it counts as durable.
-                path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))?;
-                Ok(file)
-            })
-            .map_err(|source| ControlError::Open { path: path.display().to_string(), source })?;
-        let database = Database::builder().set_cache_size(8 << 20).create_with_backend(Backend(file))?;
+        let failed = |source| ControlError::Open { path: path.display().to_string(), source };
+        if !disk.exists(path) {
+            Self::make(disk, path)?;
+        }
+        let file = disk.open(path, OpenMode::ReadWrite).map_err(failed)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file))?;
         let mut spaces = database.begin_write()?;
         spaces.set_quick_repair(true);
         for space in crate::layout::SPACES {
@@ -73,6 +72,20 @@ impl Control {
         }
         spaces.commit()?;
         Ok(Self(Arc::new(database)))
+    }
+
+    /// A new database is written aside and renamed once it is whole: a power cut within the first open must not
+    /// leave half a header that no later start accepts.
+    fn make(disk: &SharedDisk, path: &Path) -> Result<(), ControlError> {
+        let failed = |source| ControlError::Open { path: path.display().to_string(), source };
+        let aside = path.with_extension("new");
+        let file = disk.open(&aside, OpenMode::Create).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+        drop(Database::builder().create_with_backend(Backend(Arc::clone(&file)))?);
+        file.sync_data()
+            .and_then(|()| disk.rename(&aside, path))
+            .and_then(|()| path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir)))
+            .map_err(failed)
     }
 
     /// The bytes under a key.

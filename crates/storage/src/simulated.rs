@@ -451,9 +451,9 @@ mod tests {
     fn the_control_store_survives_every_cut() {
         use crate::control::{Control, ControlError};
         use crate::layout::TOPICS;
-        for seed in 0..120 {
+        for seed in 0..200 {
             let disk = SimulatedDisk::new();
-            disk.cut_power_after(10 + seed * 3);
+            disk.cut_power_after(seed * 2);
             let shared: SharedDisk = Arc::new(disk.clone());
             let mut acknowledged = 0;
             if let Ok(control) = Control::open(&shared, Path::new("/control.redb")) {
