@@ -157,7 +157,15 @@ fn endless_references_end() {
         r##"{"allOf":[{"$ref":"#"}]}"##,
         r##"{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"$ref":"#/definitions/a"}},"$ref":"#/definitions/a"}"##,
     ];
-    for schema in schemas {
+    let twice = |next: usize| {
+        format!(r##"{{"allOf":[{{"$ref":"#/definitions/d{next}"}},{{"$ref":"#/definitions/d{next}"}}]}}"##)
+    };
+    let many: Vec<String> = (0..40).map(|level| format!("\"d{level}\":{}", twice(level + 1))).collect();
+    let doubling = format!(
+        r##"{{"definitions":{{{},"d40":{{"type":"string"}}}},"$ref":"#/definitions/d0"}}"##,
+        many.join(",")
+    );
+    for schema in schemas.into_iter().chain([doubling.as_str()]) {
         // Valid or not: the answer must come.
         let _ = registry.register("s", json(schema));
     }
