@@ -1,9 +1,22 @@
 //! Use cases that span nouns, so that every door and the CLI share one implementation.
+//!
+//! Owns: what a command does, in which order, and what it answers.
+//! Does not own: protocols (gateway); the nouns' own rules.
+//! Invariants: a command that returns `Ok` has stored everything it speaks of; one that stops midway is made good at
+//! the next start.
+
+mod pipeline;
+mod report;
+pub(crate) mod schema;
+pub(crate) mod topic;
 
 use std::sync::Arc;
 
-use base::{ErrorKind, Fault, SharedClock, Supervisor, TopicId};
+use base::{ErrorKind, Fault, SharedClock, Supervisor, TaskKind, TopicId};
 
+use crate::duties::Duties;
+use crate::materialize;
+use crate::settings::Settings;
 use crate::spec::{PipelineSpec, SpecError};
 use crate::status::NodeStatus;
 
@@ -31,7 +44,12 @@ pub enum CommandError {
     #[error(transparent)]
     Append(#[from] topics::AppendError),
     #[error(transparent)]
+    Read(#[from] topics::ReadError),
+    #[error(transparent)]
     Registry(#[from] schemas::RegistryError),
+    /// A schema that cannot become columns.
+    #[error(transparent)]
+    Schema(#[from] schemas::SetupError),
     #[error(transparent)]
     Catalog(#[from] tables::CatalogError),
     #[error(transparent)]
@@ -42,6 +60,13 @@ pub enum CommandError {
     Invalid(String),
     #[error("{0}")]
     NotFound(String),
+    /// Something else has to happen first; the text says what.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("a task of this command failed: {0}")]
+    Internal(String),
     #[error("the store of definitions failed")]
     Control(#[from] storage::ControlError),
 }
@@ -51,11 +76,15 @@ impl Fault for CommandError {
         match self {
             Self::Topic(e) => e.kind(),
             Self::Append(e) => e.kind(),
+            Self::Read(e) => e.kind(),
             Self::Registry(e) => e.kind(),
             Self::Catalog(e) => e.kind(),
             Self::Commit(e) => e.kind(),
-            Self::Spec(_) | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Schema(_) | Self::Spec(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Internal(_) => ErrorKind::Internal,
             Self::Control(e) => e.kind(),
         }
     }
@@ -63,79 +92,147 @@ impl Fault for CommandError {
 
 /// The commands, and the duties behind them. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Commands {}
+pub struct Commands {
+    duties: Arc<Duties>,
+}
 
 impl Commands {
     /// Starts materializing every topic that is a table and running every stored pipeline; watches for changes.
-    pub async fn start(_deps: Deps) -> Result<Self, CommandError> {
-        unimplemented!()
+    pub async fn start(deps: Deps) -> Result<Self, CommandError> {
+        Self::start_with(Settings::default(), deps).await
+    }
+
+    /// Like [`Commands::start`], with settings.
+    pub async fn start_with(settings: Settings, deps: Deps) -> Result<Self, CommandError> {
+        let duties = Arc::new(Duties::new(deps, settings));
+        let mut changes = duties.deps.topics.watch_topics();
+        {
+            let _changes = duties.changes.lock().await;
+            duties.reconcile().await;
+        }
+        pipeline::start_all(&duties)?;
+        let watching = Arc::clone(&duties);
+        duties.deps.supervisor.spawn(TaskKind::Reconcile, "reconcile topics", move |shutdown| async move {
+            loop {
+                tokio::select! {
+                    () = shutdown.requested() => return Ok(()),
+                    changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                }
+                let _changes = watching.changes.lock().await;
+                watching.reconcile().await;
+            }
+        });
+        Ok(Self { duties })
     }
 
     /// Creates a topic; when it is a table and its schema is known, the table too, before returning.
     pub async fn create_topic(
         &self,
-        _topic: topics::NewTopic,
+        topic: topics::NewTopic,
     ) -> Result<Arc<topics::TopicInfo>, CommandError> {
-        unimplemented!()
+        let duties = Arc::clone(&self.duties);
+        self.duties.aside(async move { topic::create(&duties, topic).await }).await
     }
+
     /// Checks what `create_topic` would, without creating.
-    pub fn validate_topic(&self, _topic: &topics::NewTopic) -> Result<(), CommandError> {
-        unimplemented!()
+    pub fn validate_topic(&self, topic: &topics::NewTopic) -> Result<(), CommandError> {
+        topic::validate(&self.duties, topic)
     }
+
     /// A table that stays is first committed up to the stable mark; then the topic goes.
-    pub async fn delete_topic(&self, _name: &str) -> Result<TopicId, CommandError> {
-        unimplemented!()
+    pub async fn delete_topic(&self, name: &str) -> Result<TopicId, CommandError> {
+        let (duties, name) = (Arc::clone(&self.duties), name.to_owned());
+        self.duties.aside(async move { topic::delete(&duties, &name).await }).await
     }
+
+    /// Sets (`Some`) and resets (`None`) properties. A topic that becomes a table is materialized from its log start.
     pub async fn alter_topic(
         &self,
-        _name: &str,
-        _changes: &[(String, Option<String>)],
+        name: &str,
+        changes: &[(String, Option<String>)],
     ) -> Result<Arc<topics::TopicInfo>, CommandError> {
-        unimplemented!()
+        let (duties, name, changes) = (Arc::clone(&self.duties), name.to_owned(), changes.to_vec());
+        self.duties.aside(async move { topic::alter(&duties, &name, &changes).await }).await
     }
+
     pub async fn add_partitions(
         &self,
-        _name: &str,
-        _total: i32,
+        name: &str,
+        total: i32,
     ) -> Result<Arc<topics::TopicInfo>, CommandError> {
-        unimplemented!()
+        let (duties, name) = (Arc::clone(&self.duties), name.to_owned());
+        self.duties.aside(async move { topic::add_partitions(&duties, &name, total).await }).await
     }
 
     /// Registers a schema; topics that follow the subject switch to it from their present end on (stored before this
-    /// returns), and their tables exist when this returns.
+    /// returns), and their tables exist when this returns. A schema that a following table cannot take is refused
+    /// before it is registered.
     pub async fn register_schema(
         &self,
-        _subject: &str,
-        _schema: schemas::NewSchema,
+        subject: &str,
+        schema: schemas::NewSchema,
     ) -> Result<schemas::SubjectVersion, CommandError> {
-        unimplemented!()
+        let (duties, subject) = (Arc::clone(&self.duties), subject.to_owned());
+        self.duties.aside(async move { schema::register(&duties, &subject, schema).await }).await
     }
 
     /// Stores a pipeline (new or changed) and starts it.
-    pub async fn put_pipeline(&self, _name: &str, _spec: PipelineSpec) -> Result<(), CommandError> {
-        unimplemented!()
+    pub async fn put_pipeline(&self, name: &str, spec: PipelineSpec) -> Result<(), CommandError> {
+        let (duties, name) = (Arc::clone(&self.duties), name.to_owned());
+        self.duties.aside(async move { pipeline::put(&duties, &name, spec).await }).await
     }
+
+    /// All stored pipelines, by name.
     pub fn pipelines(&self) -> Result<Vec<(String, PipelineSpec)>, CommandError> {
-        unimplemented!()
+        pipeline::list(&self.duties)
     }
-    pub async fn delete_pipeline(&self, _name: &str) -> Result<(), CommandError> {
-        unimplemented!()
+
+    /// Stops a pipeline and forgets it; what it has published stays.
+    pub async fn delete_pipeline(&self, name: &str) -> Result<(), CommandError> {
+        let (duties, name) = (Arc::clone(&self.duties), name.to_owned());
+        self.duties.aside(async move { pipeline::delete(&duties, &name).await }).await
     }
 
     /// Commits what is stable of a topic now, without waiting for size or age; returns the table's snapshot id.
-    pub async fn commit_now(&self, _topic: &str) -> Result<Option<i64>, CommandError> {
-        unimplemented!()
-    }
-    /// After `RolledBack` or `Diverged`: go on from the log's end (`skip`) or from the table's own progress (`replay`).
-    pub async fn resume_table(&self, _table: &str, _skip: bool) -> Result<(), CommandError> {
-        unimplemented!()
+    pub async fn commit_now(&self, topic: &str) -> Result<Option<i64>, CommandError> {
+        let info = topic::find(&self.duties, topic)?;
+        let link = self.duties.table_link(info.id).ok_or_else(|| no_table(topic))?;
+        link.commit_now().await
     }
 
-    pub async fn status(&self) -> NodeStatus {
-        unimplemented!()
+    /// After `RolledBack` or `Diverged`: go on from the log's end (`skip`) or from the newest place that table and log
+    /// share (replay). `table` is the topic's name, with or without the default namespace.
+    pub async fn resume_table(&self, table: &str, skip: bool) -> Result<(), CommandError> {
+        let namespace = &self.duties.deps.tables.settings().default_namespace;
+        let name = table.strip_prefix(&format!("{namespace}.")).unwrap_or(table);
+        let name = name.strip_suffix("~dlq").unwrap_or(name).to_owned();
+        let info = topic::find(&self.duties, &name)?;
+        let link = self.duties.table_link(info.id).ok_or_else(|| no_table(&name))?;
+        if !report::needs_operator(&link) {
+            return Err(CommandError::Conflict(format!(
+                "table {name} is {}: only a table that has diverged or was rolled back is resumed",
+                link.view.lock().state.as_str()
+            )));
+        }
+        let duties = Arc::clone(&self.duties);
+        self.duties.aside(async move { materialize::resume(&duties, &info, skip).await }).await?;
+        // Returns once the table goes on, or with what is still wrong.
+        link.commit_now().await.map(drop)
     }
+
+    /// What runs, how far it is, what is wrong and what to type.
+    pub async fn status(&self) -> NodeStatus {
+        report::status(&self.duties).await
+    }
+
     /// Executes what `queries` parsed; returns the command tag.
     pub async fn execute(&self, command: queries::Command) -> Result<String, CommandError> {
         match command {}
     }
+}
+
+fn no_table(topic: &str) -> CommandError {
+    CommandError::NotFound(format!(
+        "topic {topic} is no table: set redpanda.iceberg.mode to key_value or value_schema_latest"
+    ))
 }

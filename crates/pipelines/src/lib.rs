@@ -5,12 +5,16 @@
 //! Does not own: listening sockets; how rows are decoded (queries/rows) or committed (tables/commit).
 //! Invariants: progress is stored with its effect; every duty has one owner task.
 
+mod backoff;
 pub mod commands;
+mod duties;
 pub mod materialize;
 pub mod publish;
+pub mod settings;
 pub mod spec;
 pub mod status;
 
 pub use commands::{CommandError, Commands};
+pub use settings::Settings;
 pub use spec::{OnError, PipelineSpec, PublishMode, SpecError, Target, Trigger};
 pub use status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};

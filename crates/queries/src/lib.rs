@@ -11,6 +11,7 @@ mod hybrid;
 pub mod mode;
 pub mod pg_catalog;
 mod read_view;
+pub mod relations;
 pub mod rows;
 pub mod session;
 mod statement;

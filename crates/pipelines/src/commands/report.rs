@@ -1,0 +1,119 @@
+//! The node's status.
+//!
+//! Owns: gathering it.
+//! Does not own: its form (`status`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tables::{CatalogError, Table};
+use topics::TopicInfo;
+
+use crate::duties::Duties;
+use crate::materialize::{DROPPED, Link, State, dead_letter_name};
+use crate::status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};
+
+pub(crate) async fn status(duties: &Duties) -> NodeStatus {
+    let deps = &duties.deps;
+    let mut infos = deps.topics.list();
+    infos.sort_by(|a, b| a.name.cmp(&b.name));
+    let topics = infos.iter().map(|info| topic_status(duties, info)).collect();
+    let mut tables = Vec::new();
+    for info in &infos {
+        if let Some(link) = duties.table_link(info.id) {
+            tables.push(table_status(duties, info, &link).await);
+        }
+    }
+    NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        log_id: deps.topics.log_id().to_string(),
+        uptime_ms: (deps.clock.now_ms() - duties.started_ms).max(0),
+        offline: deps.topics.offline(),
+        topics,
+        tables,
+        pipelines: pipeline_status(duties),
+    }
+}
+
+fn topic_status(duties: &Duties, info: &TopicInfo) -> TopicStatus {
+    let partition = |index| {
+        let partition = duties.deps.topics.partition(info.name.as_str(), index)?;
+        let marks = partition.marks();
+        Some(PartitionStatus {
+            partition: index,
+            log_start: marks.log_start,
+            materialized: marks.materialized,
+            stable: marks.stable,
+            durable: marks.durable,
+            appended: marks.appended,
+            size_bytes: partition.size_bytes(),
+        })
+    };
+    TopicStatus {
+        name: info.name.to_string(),
+        id: info.id.to_string(),
+        partitions: (0..info.partitions).filter_map(partition).collect(),
+    }
+}
+
+async fn table_status(duties: &Duties, info: &TopicInfo, link: &Arc<Link>) -> TableStatus {
+    let view = link.view.lock().clone();
+    let name = info.name.as_str();
+    let (table, mut problem) = load(duties, name).await;
+    let (dead, dead_problem) = load(duties, &dead_letter_name(name)).await;
+    problem = problem.or(dead_problem);
+    let snapshots = table.as_ref().map(Table::snapshots).unwrap_or_default();
+    let number = |summary: &std::collections::HashMap<String, String>| -> u64 {
+        summary.get(DROPPED).and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    TableStatus {
+        topic: name.to_owned(),
+        table: name.to_owned(),
+        state: view.state.as_str().to_owned(),
+        message: view.message.or(problem),
+        snapshot_id: table.as_ref().and_then(Table::current_snapshot_id),
+        snapshots: snapshots.len(),
+        records: table.as_ref().map_or(0, Table::total_records),
+        lag: lag(duties, info, &view.next),
+        dead_letters: dead.as_ref().map_or(0, Table::total_records),
+        dropped: snapshots.iter().map(|snapshot| number(&snapshot.summary)).sum(),
+        last_commit_ms: view.last_commit_ms,
+    }
+}
+
+async fn load(duties: &Duties, name: &str) -> (Option<Table>, Option<String>) {
+    match duties.deps.tables.load(&duties.deps.tables.ident(name)).await {
+        Ok(table) => (Some(table), None),
+        Err(CatalogError::NoSuchTable(_)) => (None, None),
+        Err(error) => (None, Some(base::fault::chain(&error))),
+    }
+}
+
+fn lag(duties: &Duties, info: &TopicInfo, next: &BTreeMap<i32, i64>) -> i64 {
+    let of = |index| {
+        let marks = duties.deps.topics.partition(info.name.as_str(), index)?.marks();
+        Some((marks.stable - next.get(&index).copied().unwrap_or(marks.log_start)).max(0))
+    };
+    (0..info.partitions).filter_map(of).sum()
+}
+
+fn pipeline_status(duties: &Duties) -> Vec<PipelineStatus> {
+    let pipelines = duties.pipelines.lock();
+    let show = |(name, duty): (&String, &crate::duties::PipelineDuty)| {
+        let view = duty.link.view.lock().clone();
+        PipelineStatus {
+            name: name.clone(),
+            state: view.state.to_owned(),
+            runs: view.runs,
+            last_run_ms: view.last_run_ms,
+            last_rows: view.last_rows,
+            message: view.message,
+        }
+    };
+    pipelines.iter().map(show).collect()
+}
+
+/// Whether an operator has to decide something about the table.
+pub(crate) fn needs_operator(link: &Link) -> bool {
+    matches!(link.view.lock().state, State::Diverged | State::RolledBack)
+}

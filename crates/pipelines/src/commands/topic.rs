@@ -1,0 +1,175 @@
+//! Topics that may be tables: create, change, delete.
+//!
+//! Owns: the order of steps over log and tables, such that a crash between two of them is made good at the next start.
+//! Does not own: what a topic or a table is.
+
+use std::sync::Arc;
+
+use base::{TopicId, TopicName};
+use queries::mode::IcebergTopic;
+use topics::{NewTopic, TopicConfig, TopicError, TopicInfo};
+
+use crate::commands::CommandError;
+use crate::duties::Duties;
+use crate::materialize::{self, Trouble, dead_letter_name};
+
+/// Checks a topic without creating it.
+pub(crate) fn validate(duties: &Duties, topic: &NewTopic) -> Result<(), CommandError> {
+    duties.deps.topics.validate(topic)?;
+    check(&imagined(topic)?)
+}
+
+/// Creates a topic, and its table when its columns are known.
+pub(crate) async fn create(duties: &Arc<Duties>, topic: NewTopic) -> Result<Arc<TopicInfo>, CommandError> {
+    let _changes = duties.changes.lock().await;
+    let imagined = Arc::new(imagined(&topic)?);
+    check(&imagined)?;
+    if duties.deps.topics.topic(&topic.name).is_none() {
+        materialize::check_topic(duties, &imagined).await?;
+    }
+    let topics = duties.deps.topics.clone();
+    let info = duties.blocking(move || topics.create(topic)).await?;
+    ready(duties, &info).await?;
+    duties.reconcile().await;
+    Ok(info)
+}
+
+pub(crate) async fn alter(
+    duties: &Arc<Duties>,
+    name: &str,
+    changes: &[(String, Option<String>)],
+) -> Result<Arc<TopicInfo>, CommandError> {
+    let _changes = duties.changes.lock().await;
+    let before = find(duties, name)?;
+    let mut after = TopicInfo::clone(&before);
+    for (property, value) in changes {
+        after.config.set(property, value.as_deref())?;
+    }
+    let after = Arc::new(after);
+    check(&after)?;
+    keep_partitioning(duties, &before, &after).await?;
+    materialize::check_topic(duties, &after).await?;
+    let (topics, owned, changes) = (duties.deps.topics.clone(), name.to_owned(), changes.to_vec());
+    let info = duties.blocking(move || topics.alter_config(&owned, &changes)).await?;
+    ready(duties, &info).await?;
+    duties.reconcile().await;
+    Ok(info)
+}
+
+pub(crate) async fn add_partitions(
+    duties: &Arc<Duties>,
+    name: &str,
+    total: i32,
+) -> Result<Arc<TopicInfo>, CommandError> {
+    let _changes = duties.changes.lock().await;
+    let (topics, name) = (duties.deps.topics.clone(), name.to_owned());
+    duties.blocking(move || topics.add_partitions(&name, total)).await
+}
+
+/// Deletes a topic: a table that goes with it goes first, one that stays is committed first.
+pub(crate) async fn delete(duties: &Arc<Duties>, name: &str) -> Result<TopicId, CommandError> {
+    let _changes = duties.changes.lock().await;
+    let info = find(duties, name)?;
+    // Properties that cannot be read any more must not keep a topic from being deleted; its table stays.
+    let settings = IcebergTopic::of(&info).ok().flatten();
+    match settings {
+        Some(settings) if settings.delete_with_topic => {
+            duties.stop_table(info.id).await;
+            // The table first: when the node stops in between, the topic makes it again.
+            drop_tables(duties, name).await?;
+        }
+        Some(_) => {
+            commit_what_is_left(duties, &info).await?;
+            duties.stop_table(info.id).await;
+        }
+        None => {}
+    }
+    let (topics, owned) = (duties.deps.topics.clone(), name.to_owned());
+    let deleted = duties.blocking(move || topics.delete(&owned)).await;
+    // When the deletion was refused, the topic is materialized again.
+    duties.reconcile().await;
+    deleted
+}
+
+async fn commit_what_is_left(duties: &Duties, info: &TopicInfo) -> Result<(), CommandError> {
+    let Some(link) = duties.table_link(info.id) else { return Ok(()) };
+    if link.view.lock().state == materialize::State::Waiting {
+        // Without a schema there is no table that could stay.
+        return Ok(());
+    }
+    link.commit_now().await.map(drop).map_err(|error| {
+        CommandError::Conflict(format!(
+            "topic {name} is not deleted, because its table stays (redpanda.iceberg.delete=false) and cannot take what \
+             is left in the topic: {error}. Set redpanda.iceberg.mode=disabled to delete the topic without that",
+            name = info.name
+        ))
+    })
+}
+
+async fn drop_tables(duties: &Duties, topic: &str) -> Result<(), CommandError> {
+    for name in [topic.to_owned(), dead_letter_name(topic)] {
+        let (tables, ident) = (duties.deps.tables.clone(), duties.deps.tables.ident(&name));
+        let dropped = duties.deps.compute.spawn(async move { tables.drop(&ident, true).await }).await;
+        match dropped.map_err(|e| CommandError::Internal(e.to_string()))? {
+            Ok(()) | Err(tables::CatalogError::NoSuchTable(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn find(duties: &Duties, name: &str) -> Result<Arc<TopicInfo>, CommandError> {
+    let missing = || CommandError::Topic(TopicError::NotFound(name.to_owned()));
+    duties.deps.topics.topic(name).ok_or_else(missing)
+}
+
+/// Makes table and schema switch ready as far as the schema is known.
+async fn ready(duties: &Arc<Duties>, info: &Arc<TopicInfo>) -> Result<(), CommandError> {
+    if IcebergTopic::of(info).map_err(CommandError::Invalid)?.is_none() {
+        return Ok(());
+    }
+    let (shared, topic) = (Arc::clone(duties), Arc::clone(info));
+    let prepared = duties.deps.compute.spawn(async move { materialize::prepare(&shared, &topic).await.map(drop) });
+    match prepared.await.map_err(|e| CommandError::Internal(e.to_string()))? {
+        Ok(()) | Err(Trouble::Waiting(_)) => Ok(()),
+        Err(trouble) => Err(trouble.answer(info.name.as_str())),
+    }
+}
+
+/// The topic as it would be.
+fn imagined(topic: &NewTopic) -> Result<TopicInfo, CommandError> {
+    let invalid = |e: base::ids::InvalidTopicName| CommandError::Topic(e.into());
+    Ok(TopicInfo {
+        id: TopicId::random(),
+        name: TopicName::new(&topic.name).map_err(invalid)?,
+        partitions: topic.partitions.unwrap_or(1),
+        created_ms: 0,
+        config: TopicConfig::new(&topic.config)?,
+    })
+}
+
+fn check(info: &TopicInfo) -> Result<(), CommandError> {
+    let settings = IcebergTopic::of(info).map_err(CommandError::Invalid)?;
+    if settings.is_some() && info.name.as_str().ends_with("~dlq") {
+        return Err(CommandError::Invalid(format!(
+            "topic {} cannot be a table: names that end with ~dlq belong to dead-letter tables",
+            info.name
+        )));
+    }
+    Ok(())
+}
+
+/// A table that is there keeps its partitioning.
+async fn keep_partitioning(duties: &Duties, before: &TopicInfo, after: &TopicInfo) -> Result<(), CommandError> {
+    let spec = |info: &TopicInfo| IcebergTopic::of(info).ok().flatten().map(|settings| settings.partition_by);
+    let (Some(had), Some(wanted)) = (spec(before), spec(after)) else { return Ok(()) };
+    let exists = duties.deps.tables.load(&duties.deps.tables.ident(before.name.as_str())).await.is_ok();
+    if had != wanted && exists {
+        return Err(CommandError::Invalid(format!(
+            "table {} is partitioned by {had} and keeps that: changing redpanda.iceberg.partition.spec of a table that \
+             exists is not supported; create another topic with {wanted}",
+            before.name
+        )));
+    }
+    Ok(())
+}

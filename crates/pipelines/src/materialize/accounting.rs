@@ -1,0 +1,97 @@
+//! What a snapshot's summary says about records that are no rows, so that every offset can be accounted for.
+//!
+//! Owns: the `frazil.*` summary keys of materialize.
+//! Does not own: progress (tables).
+
+use std::collections::BTreeMap;
+
+use base::{Offset, PartitionId};
+
+/// Records dropped by this commit, as a number.
+pub const DROPPED: &str = "frazil.dropped";
+/// Their offsets: `{"<partition>":[[from,to),…]}`; left out when they are too many to list.
+pub const DROPPED_OFFSETS: &str = "frazil.dropped-offsets";
+/// Records of this commit's ranges that lie in the dead-letter table, as a number.
+pub const DEAD_LETTERS: &str = "frazil.dead-letters";
+/// Offsets that the log had lost before this commit, in the form of [`DROPPED_OFFSETS`].
+pub const SKIPPED: &str = "frazil.skipped";
+
+/// Half-open offset ranges per partition.
+type Ranges = BTreeMap<PartitionId, Vec<(Offset, Offset)>>;
+
+/// Counts of one commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Accounting {
+    pub(crate) dropped: u64,
+    dropped_offsets: Ranges,
+    listed: usize,
+    pub(crate) dead_letters: u64,
+    skipped: Ranges,
+}
+
+impl Accounting {
+    /// A record that was dropped; offsets of a partition come in order.
+    pub(crate) fn drop_record(&mut self, partition: PartitionId, offset: Offset) {
+        self.dropped += 1;
+        let ranges = self.dropped_offsets.entry(partition).or_default();
+        match ranges.last_mut() {
+            Some((_, end)) if *end == offset => *end += 1,
+            _ => {
+                ranges.push((offset, offset + 1));
+                self.listed += 1;
+            }
+        }
+    }
+
+    pub(crate) fn skip(&mut self, partition: PartitionId, (from, to): (Offset, Offset)) {
+        self.skipped.entry(partition).or_default().push((from, to));
+    }
+
+    pub(crate) fn skipped_any(&self) -> bool {
+        !self.skipped.is_empty()
+    }
+
+    /// The snapshot's extra properties.
+    pub(crate) fn summary(&self, ranges_listed_max: usize) -> BTreeMap<String, String> {
+        let mut summary = BTreeMap::new();
+        if self.dropped > 0 {
+            summary.insert(DROPPED.to_owned(), self.dropped.to_string());
+            if self.listed <= ranges_listed_max {
+                summary.insert(DROPPED_OFFSETS.to_owned(), show(&self.dropped_offsets));
+            }
+        }
+        if self.dead_letters > 0 {
+            summary.insert(DEAD_LETTERS.to_owned(), self.dead_letters.to_string());
+        }
+        if self.skipped_any() {
+            summary.insert(SKIPPED.to_owned(), show(&self.skipped));
+        }
+        summary
+    }
+}
+
+fn show(ranges: &Ranges) -> String {
+    serde_json::to_string(ranges).expect("integers have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_one_range() {
+        let mut accounting = Accounting::default();
+        assert!(accounting.summary(10).is_empty());
+        for offset in [3, 4, 9] {
+            accounting.drop_record(1, offset);
+        }
+        accounting.dead_letters = 2;
+        accounting.skip(0, (5, 8));
+        let summary = accounting.summary(10);
+        assert_eq!(summary[DROPPED], "3");
+        assert_eq!(summary[DROPPED_OFFSETS], r#"{"1":[[3,5],[9,10]]}"#);
+        assert_eq!(summary[DEAD_LETTERS], "2");
+        assert_eq!(summary[SKIPPED], r#"{"0":[[5,8]]}"#);
+        assert!(!accounting.summary(1).contains_key(DROPPED_OFFSETS), "too many to list");
+    }
+}

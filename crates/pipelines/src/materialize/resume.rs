@@ -1,0 +1,131 @@
+//! Going on after table and log told different stories: an operator has said how.
+//!
+//! Owns: which progress is accepted.
+//! Does not own: storing it (tables).
+
+use std::collections::HashMap;
+
+use base::TopicId;
+use tables::progress::PROGRESS_KEY;
+use tables::{CatalogError, Position, Progress, SnapshotInfo, Table, TableIdent};
+use topics::{Partition, TopicInfo};
+
+use crate::commands::CommandError;
+use crate::duties::Duties;
+use crate::materialize::judge::{LogFacts, judge};
+use crate::materialize::standing::{dead_letter_name, positions_of, source};
+
+/// Accepts the present state of a topic's table, and of its dead-letter table when that one disagrees too.
+///
+/// `skip`: go on from the log's stable end. Otherwise: from the newest place that both the table's present history and
+/// the log know, per partition; from the log's start when there is none.
+pub(crate) async fn resume(duties: &Duties, info: &TopicInfo, skip: bool) -> Result<(), CommandError> {
+    let tables = &duties.deps.tables;
+    let mut partitions = Vec::new();
+    for index in 0..info.partitions {
+        let partition = duties.deps.topics.partition(info.name.as_str(), index);
+        partitions.push(partition.ok_or_else(|| {
+            CommandError::NotFound(format!("topic {} has just been deleted", info.name))
+        })?);
+    }
+    let table = tables.load(&tables.ident(info.name.as_str())).await?;
+    accept(duties, info.id, &partitions, &table, skip).await?;
+    let dead: TableIdent = tables.ident(&dead_letter_name(info.name.as_str()));
+    match tables.load(&dead).await {
+        Ok(table) if disagrees(duties, info.id, &partitions, &table)? => {
+            accept(duties, info.id, &partitions, &table, skip).await
+        }
+        Ok(_) | Err(CatalogError::NoSuchTable(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn disagrees(
+    duties: &Duties,
+    topic: TopicId,
+    partitions: &[Partition],
+    table: &Table,
+) -> Result<bool, CommandError> {
+    let Ok(progress) = table.progress() else { return Ok(true) };
+    let positions = positions_of(duties, topic, &progress);
+    for partition in partitions {
+        if let Some(position) = positions.get(&partition.index())
+            && !agrees(partition, *position)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn accept(
+    duties: &Duties,
+    topic: TopicId,
+    partitions: &[Partition],
+    table: &Table,
+    skip: bool,
+) -> Result<(), CommandError> {
+    let history = history(table);
+    let mut progress = history.first().cloned().unwrap_or_default();
+    for partition in partitions {
+        let id = source(duties, topic, partition.index());
+        let position = if skip { Some(end_of(partition)?) } else { newest_shared(&history, id, partition)? };
+        match position {
+            Some(position) => progress.insert(id, position),
+            None => progress.remove(&id),
+        };
+    }
+    tracing::warn!(table = %table.ident.name, skip, "the table's progress is set by an operator");
+    duties.deps.tables.accept_progress(&table.ident, progress).await?;
+    Ok(())
+}
+
+/// What the present main branch carries, newest first.
+fn history(table: &Table) -> Vec<Progress> {
+    let snapshots: HashMap<i64, SnapshotInfo> = table.snapshots().into_iter().map(|s| (s.id, s)).collect();
+    let mut at = table.current_snapshot_id();
+    let mut history = Vec::new();
+    // A parent chain cannot be longer than the list of snapshots.
+    for _ in 0..snapshots.len() {
+        let Some(snapshot) = at.and_then(|id| snapshots.get(&id)) else { break };
+        let carried = snapshot.summary.get(PROGRESS_KEY);
+        history.extend(carried.and_then(|text| tables::progress::decode(text).ok()));
+        at = snapshot.parent;
+    }
+    history
+}
+
+fn newest_shared(
+    history: &[Progress],
+    id: tables::SourceId,
+    partition: &Partition,
+) -> Result<Option<Position>, CommandError> {
+    for progress in history {
+        if let Some(position) = progress.get(&id)
+            && agrees(partition, *position)?
+        {
+            return Ok(Some(*position));
+        }
+    }
+    Ok(None)
+}
+
+fn agrees(partition: &Partition, position: Position) -> Result<bool, CommandError> {
+    let marks = partition.marks();
+    let hash = if position.next > marks.log_start && position.next <= marks.durable {
+        partition.batch_hash(position.next - 1).map_err(CommandError::Read)?
+    } else {
+        None
+    };
+    Ok(judge(position, LogFacts { log_start: marks.log_start, end: marks.durable, hash }).is_ok())
+}
+
+fn end_of(partition: &Partition) -> Result<Position, CommandError> {
+    let marks = partition.marks();
+    let hash = if marks.stable > marks.log_start {
+        partition.batch_hash(marks.stable - 1).map_err(CommandError::Read)?
+    } else {
+        None
+    };
+    Ok(Position { next: marks.stable, hash: hash.unwrap_or(0) })
+}

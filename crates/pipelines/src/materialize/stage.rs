@@ -1,0 +1,185 @@
+//! Staging one commit: log → rows → Parquet files.
+//!
+//! Owns: the lanes that decode while the writer encodes, and their bounds.
+//! Does not own: deciding what to cover (`range`) or committing it.
+//! Invariants: what `reached` says is exactly what was staged; memory is bounded by chunks, not by the backlog.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use base::{Offset, PartitionId};
+use parking_lot::Mutex;
+use queries::{DecodedRows, RejectedRecord, RowsError, TopicRows};
+use tables::{Position, StagedFiles, Table, TableWriter};
+use tokio::sync::mpsc;
+
+use crate::duties::Duties;
+use crate::materialize::accounting::Accounting;
+use crate::materialize::prepare::ensure_table;
+use crate::materialize::range::Range;
+use crate::materialize::trouble::Trouble;
+
+/// What to stage.
+pub(crate) struct Job<'a> {
+    pub(crate) duties: &'a Duties,
+    pub(crate) rows: &'a TopicRows,
+    pub(crate) table: &'a Table,
+    /// Where rejected records go, and below which offsets they are there already; none: they are dropped.
+    pub(crate) dead_letters: Option<(&'a tables::TableIdent, &'a BTreeMap<PartitionId, Position>)>,
+    pub(crate) ranges: &'a [Range],
+}
+
+/// What was staged.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) files: StagedFiles,
+    /// Files of the dead-letter table; none when nothing new was rejected.
+    pub(crate) dead_files: Option<StagedFiles>,
+    pub(crate) reached: BTreeMap<PartitionId, Position>,
+    pub(crate) accounting: Accounting,
+}
+
+type Chunk = Result<DecodedRows, RowsError>;
+
+impl Job<'_> {
+    /// Stages until the ranges or the limit of one commit are exhausted.
+    pub(crate) async fn stage(self) -> Result<Staged, Trouble> {
+        let (mut chunks, lanes) = self.start_lanes();
+        let mut writers = Writers::new(&self);
+        let mut bytes = 0;
+        while let Some(chunk) = chunks.recv().await {
+            let chunk = chunk?;
+            bytes += chunk.bytes_read as u64;
+            writers.take(chunk).await?;
+            if bytes >= self.duties.settings.backlog_bytes {
+                break;
+            }
+        }
+        // Lanes end by themselves once nobody listens.
+        drop(chunks);
+        for lane in lanes {
+            lane.await?;
+        }
+        writers.finish().await
+    }
+
+    fn start_lanes(&self) -> (mpsc::Receiver<Chunk>, Vec<tokio::task::JoinHandle<()>>) {
+        let settings = &self.duties.settings;
+        let (sender, receiver) = mpsc::channel(settings.chunks_ahead.max(1));
+        let readable = self.ranges.iter().filter(|r| r.end > r.read_from).copied();
+        let queue: Arc<Mutex<VecDeque<Range>>> = Arc::new(Mutex::new(readable.collect()));
+        let lanes = settings.decode_lanes.clamp(1, self.ranges.len().max(1));
+        let start = |_| {
+            let (rows, queue, sender) = (self.rows.clone(), Arc::clone(&queue), sender.clone());
+            let chunk_bytes = settings.chunk_bytes;
+            self.duties.deps.compute.spawn_blocking(move || lane(&rows, &queue, &sender, chunk_bytes))
+        };
+        let handles = (0..lanes).map(start).collect();
+        (receiver, handles)
+    }
+}
+
+/// Decodes one partition after the other until none is left or nobody listens.
+fn lane(rows: &TopicRows, queue: &Mutex<VecDeque<Range>>, sender: &mpsc::Sender<Chunk>, chunk_bytes: usize) {
+    loop {
+        let Some(range) = queue.lock().pop_front() else { return };
+        let mut from = range.read_from;
+        while from < range.end {
+            let chunk = rows.decode(range.partition, from, range.end, chunk_bytes);
+            let next = chunk.as_ref().map(|rows| rows.next);
+            if sender.blocking_send(chunk).is_err() {
+                return;
+            }
+            match next {
+                Ok(next) if next > from => from = next,
+                // The receiver reports an error and a standstill alike.
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Both writers, and what they have taken.
+struct Writers<'a> {
+    job: &'a Job<'a>,
+    rows: Option<TableWriter>,
+    dead: Option<TableWriter>,
+    reached: BTreeMap<PartitionId, Position>,
+    accounting: Accounting,
+}
+
+impl<'a> Writers<'a> {
+    fn new(job: &'a Job<'a>) -> Self {
+        let mut accounting = Accounting::default();
+        let mut reached = BTreeMap::new();
+        for range in job.ranges {
+            if let Some(skipped) = range.skipped() {
+                accounting.skip(range.partition, skipped);
+                reached.insert(range.partition, Position { next: range.read_from, hash: 0 });
+            }
+        }
+        Self { job, rows: None, dead: None, reached, accounting }
+    }
+
+    async fn take(&mut self, chunk: DecodedRows) -> Result<(), Trouble> {
+        let expected = self.expected(chunk.partition);
+        if expected != Some(chunk.from) || chunk.next <= chunk.from {
+            let (partition, from, next) = (chunk.partition, chunk.from, chunk.next);
+            return Err(Trouble::Failed(format!(
+                "decoding partition {partition} gave [{from}, {next}) where {expected:?} was next"
+            )));
+        }
+        for batch in chunk.batches.iter().filter(|batch| batch.num_rows() > 0) {
+            if self.rows.is_none() {
+                self.rows = Some(self.job.duties.deps.tables.writer(self.job.table)?);
+            }
+            if let Some(writer) = &mut self.rows {
+                writer.write(batch).await?;
+            }
+        }
+        self.reject(chunk.partition, chunk.rejected).await?;
+        self.reached.insert(chunk.partition, Position { next: chunk.next, hash: chunk.last_hash });
+        Ok(())
+    }
+
+    fn expected(&self, partition: PartitionId) -> Option<Offset> {
+        let range = self.job.ranges.iter().find(|r| r.partition == partition)?;
+        Some(self.reached.get(&partition).map_or(range.read_from, |position| position.next))
+    }
+
+    async fn reject(&mut self, partition: PartitionId, rejected: Vec<RejectedRecord>) -> Result<(), Trouble> {
+        let Some((ident, covered)) = self.job.dead_letters else {
+            for record in &rejected {
+                self.accounting.drop_record(partition, record.offset);
+            }
+            return Ok(());
+        };
+        self.accounting.dead_letters += rejected.len() as u64;
+        let covered = covered.get(&partition).map_or(0, |position| position.next);
+        let new: Vec<_> = rejected.into_iter().filter(|record| record.offset >= covered).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        if self.dead.is_none() {
+            let columns = TopicRows::dead_letter_columns();
+            let table = ensure_table(self.job.duties, ident, &columns, "()").await?;
+            self.dead = Some(self.job.duties.deps.tables.writer(&table)?);
+        }
+        if let Some(writer) = &mut self.dead {
+            writer.write(&TopicRows::dead_letter_rows(&new)).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<Staged, Trouble> {
+        let files = match self.rows {
+            Some(writer) => writer.finish().await?,
+            None => StagedFiles::default(),
+        };
+        let dead_files = match self.dead {
+            Some(writer) => Some(writer.finish().await?),
+            None => None,
+        };
+        Ok(Staged { files, dead_files, reached: self.reached, accounting: self.accounting })
+    }
+}

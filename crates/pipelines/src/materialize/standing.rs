@@ -1,0 +1,178 @@
+//! Where a table and its topic stand, checked against one another.
+//!
+//! Owns: reading progress of table and dead-letter table, judging it against the log, planning ranges.
+//! Does not own: waiting and committing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::{Offset, PartitionId, TopicId};
+use bytes::Bytes;
+use queries::mode::InvalidRecords;
+use queries::{SchemaSwitches, TopicRows};
+use tables::{CatalogError, Position, SourceId, Table, TableIdent};
+use tokio::sync::watch;
+use topics::{Cut, Partition, TopicInfo};
+
+use crate::duties::Duties;
+use crate::materialize::judge::{LogFacts, judge};
+use crate::materialize::link::State;
+use crate::materialize::prepare::{Prepared, prepare, stored_switches};
+use crate::materialize::range::{PartitionFacts, Range};
+use crate::materialize::trouble::Trouble;
+
+/// Positions in the present life of a topic.
+pub(crate) type Positions = BTreeMap<PartitionId, Position>;
+
+/// A table that may be continued.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) info: Arc<TopicInfo>,
+    stored: Option<Bytes>,
+    switches: SchemaSwitches,
+    pub(crate) rows: TopicRows,
+    pub(crate) ident: TableIdent,
+    pub(crate) table: Table,
+    pub(crate) dead_ident: TableIdent,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) readable: Vec<watch::Receiver<Offset>>,
+    pub(crate) positions: Positions,
+    /// Progress of the dead-letter table.
+    pub(crate) dead: Positions,
+}
+
+/// Name of the dead-letter table.
+pub(crate) fn dead_letter_name(table: &str) -> String {
+    format!("{table}~dlq")
+}
+
+/// The id of a partition in progress.
+pub(crate) fn source(duties: &Duties, topic: TopicId, partition: PartitionId) -> SourceId {
+    SourceId { log: duties.deps.topics.log_id().0, topic: topic.0, partition }
+}
+
+/// The part of a progress that is about this life of the topic.
+pub(crate) fn positions_of(duties: &Duties, topic: TopicId, progress: &tables::Progress) -> Positions {
+    let log = duties.deps.topics.log_id().0;
+    let ours = progress.iter().filter(|(source, _)| source.log == log && source.topic == topic.0);
+    ours.map(|(source, position)| (source.partition, *position)).collect()
+}
+
+impl Standing {
+    /// Makes the topic ready, loads progress and judges it.
+    pub(crate) async fn look(duties: &Duties, topic: TopicId) -> Result<Self, Trouble> {
+        let info = duties.deps.topics.topic_by_id(topic).ok_or(Trouble::Gone)?;
+        let Prepared { stored, switches, rows, table } = prepare(duties, &info).await?;
+        let tables = &duties.deps.tables;
+        let (ident, dead_ident) =
+            (tables.ident(info.name.as_str()), tables.ident(&dead_letter_name(info.name.as_str())));
+        let mut partitions = Vec::new();
+        for index in 0..info.partitions {
+            partitions.push(duties.deps.topics.partition(info.name.as_str(), index).ok_or(Trouble::Gone)?);
+        }
+        let positions = positions_of(duties, topic, &table.progress()?);
+        let dead = match tables.load(&dead_ident).await {
+            Ok(dead) => positions_of(duties, topic, &dead.progress()?),
+            Err(CatalogError::NoSuchTable(_)) => Positions::new(),
+            Err(error) => return Err(error.into()),
+        };
+        for (name, positions) in [(&ident.name, &positions), (&dead_ident.name, &dead)] {
+            judge_all(&info, name, &partitions, positions)?;
+        }
+        let readable = partitions.iter().map(Partition::watch_durable).collect();
+        Ok(Self {
+            info,
+            stored,
+            switches,
+            rows,
+            ident,
+            table,
+            dead_ident,
+            partitions,
+            readable,
+            positions,
+            dead,
+        })
+    }
+
+    /// Whether topic and schema are still what they were when this was made.
+    pub(crate) fn holds(&self, duties: &Duties) -> bool {
+        let now = duties.deps.topics.topic_by_id(self.info.id);
+        now.is_some_and(|now| now.partitions == self.info.partitions && now.config == self.info.config)
+            && stored_switches(duties, &self.info) == self.stored
+    }
+
+    /// The schema that is read at the end of the topic.
+    pub(crate) fn schema_id(&self) -> Option<base::SchemaId> {
+        self.switches.switches.last().map(|switch| switch.schema_id)
+    }
+
+    /// What the next commit covers on the way to `cut`.
+    pub(crate) fn ranges(&self, cut: &Cut) -> Vec<Range> {
+        let plan = |partition: &Partition| {
+            let index = partition.index();
+            let facts = PartitionFacts {
+                partition: index,
+                recorded: self.positions.get(&index).map(|position| position.next),
+                log_start: partition.marks().log_start,
+                stable: cut.stable(self.info.id, index),
+            };
+            let starts = self.switches.switches.iter().filter_map(|s| s.starts.get(&index).copied());
+            Range::of(facts, starts)
+        };
+        self.partitions.iter().filter_map(plan).collect()
+    }
+
+    /// Next offset of a partition.
+    pub(crate) fn next(&self, partition: &Partition) -> Offset {
+        let recorded = self.positions.get(&partition.index());
+        recorded.map_or_else(|| partition.marks().log_start, |position| position.next)
+    }
+
+    /// Stable records that are not committed.
+    pub(crate) fn pending(&self) -> i64 {
+        self.partitions.iter().map(|p| (p.marks().stable - self.next(p)).max(0)).sum()
+    }
+
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.partitions.iter().map(Partition::size_bytes).sum()
+    }
+
+    pub(crate) fn dead_letters(&self) -> Option<(&TableIdent, &Positions)> {
+        match self.rows.settings().invalid_records {
+            InvalidRecords::DeadLetter => Some((&self.dead_ident, &self.dead)),
+            InvalidRecords::Drop => None,
+        }
+    }
+}
+
+fn judge_all(
+    info: &TopicInfo,
+    table: &str,
+    partitions: &[Partition],
+    positions: &Positions,
+) -> Result<(), Trouble> {
+    for partition in partitions {
+        let Some(position) = positions.get(&partition.index()) else { continue };
+        let marks = partition.marks();
+        let hash = if position.next > marks.log_start && position.next <= marks.durable {
+            partition.batch_hash(position.next - 1)?
+        } else {
+            None
+        };
+        let facts = LogFacts { log_start: marks.log_start, end: marks.durable, hash };
+        judge(*position, facts).map_err(|divergence| {
+            let message = format!(
+                "table {table} and topic {} have diverged in partition {}: {divergence}. The log was probably \
+                 restored from an older copy. What is committed is still served. Type `frazil table resume {} \
+                 --replay` to go on from the last place where both agree, or `--skip` to go on from the log's \
+                 present end",
+                info.name,
+                partition.index(),
+                info.name,
+            );
+            Trouble::Stopped(State::Diverged, message)
+        })?;
+    }
+    Ok(())
+}
