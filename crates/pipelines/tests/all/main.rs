@@ -1,0 +1,9 @@
+//! Materialize and publish over the real log, registry, catalog and SQL, in temporary directories.
+
+mod node;
+
+mod materialize;
+mod publish;
+mod recovery;
+mod schema_changes;
+mod topics_and_tables;
