@@ -23,6 +23,7 @@ pub(crate) use resume::resume;
 pub(crate) use standing::dead_letter_name;
 pub(crate) use trouble::Trouble;
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use std::time::Duration;
 use base::{Shutdown, TopicId, TopicName};
 use futures::FutureExt;
 use futures::future::select_all;
-use tables::{Advance, StagedFiles};
+use tables::{Advance, CommitError, CommitOutcome, StagedFiles};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use topics::Cut;
@@ -206,7 +207,11 @@ impl Materializer {
                         return Wake::LookAgain;
                     }
                 }
-                Ok(()) = self.schema_changes.changed() => return Wake::LookAgain,
+                Ok(()) = self.schema_changes.changed() => {
+                    if standing.has_newer_schema(&self.duties).await {
+                        return Wake::LookAgain;
+                    }
+                }
                 () = self.shutdown.requested() => return Wake::Stop,
             }
         }
@@ -268,7 +273,7 @@ impl Materializer {
         if let Some(files) = dead_files {
             let advances = self.advances(ranges, &reached, Some(&standing.dead));
             let ident = standing.dead_ident.clone();
-            self.append(&ident, files, advances, accounting_none(), &mut standing.dead).await?;
+            self.append(&ident, files, advances, BTreeMap::new(), &mut standing.dead).await?;
         }
         if accounting.skipped_any() {
             let skipped: Vec<_> = ranges.iter().filter_map(Range::skipped).collect();
@@ -294,7 +299,11 @@ impl Materializer {
             let recorded = covered.and_then(|covered| covered.get(&range.partition));
             let from = recorded.map_or(range.from, |position| position.next);
             if to.next > from {
-                advances.push(Advance { source: source(&self.duties, self.topic, range.partition), from, to });
+                advances.push(Advance {
+                    source: source(&self.duties, self.topic, range.partition),
+                    from,
+                    to,
+                });
             }
         }
         advances
@@ -305,12 +314,21 @@ impl Materializer {
         ident: &tables::TableIdent,
         files: StagedFiles,
         advances: Vec<Advance>,
-        summary: std::collections::BTreeMap<String, String>,
+        summary: BTreeMap<String, String>,
         positions: &mut Positions,
     ) -> Result<(), Trouble> {
         let steps: Vec<_> = advances.iter().map(|a| (a.source.partition, a.to)).collect();
         let rows = files.rows();
-        let outcome = self.duties.deps.tables.append(ident, files, advances, summary).await?;
+        let outcome = match self.duties.deps.tables.append(ident, files, advances, summary).await {
+            Err(CommitError::Diverged { why, .. }) => {
+                return Err(standing::diverged(self.name.as_str(), &ident.name, &why));
+            }
+            other => other?,
+        };
+        if let CommitOutcome::AlreadyDone { snapshot_id } = outcome {
+            // Somebody has this range and may have more.
+            return Err(Trouble::Overtaken(format!("snapshot {snapshot_id} of {} covers it", ident.name)));
+        }
         positions.extend(steps);
         tracing::debug!(table = %ident.name, rows, ?outcome, "committed");
         Ok(())
@@ -322,7 +340,8 @@ impl Materializer {
         let trouble = match trouble {
             Trouble::Gap(text) => {
                 self.gaps += 1;
-                if self.gaps > 1 { self.diverged(&text) } else { Trouble::Gap(text) }
+                let name = self.name.as_str();
+                if self.gaps > 1 { standing::diverged(name, name, &text) } else { Trouble::Gap(text) }
             }
             other => other,
         };
@@ -357,21 +376,13 @@ impl Materializer {
         let Some(info) = self.duties.deps.topics.topic_by_id(self.topic) else { return };
         let known = self.link.view.lock().next.clone();
         for index in 0..info.partitions {
-            let Some(partition) = self.duties.deps.topics.partition(self.name.as_str(), index) else { continue };
+            let Some(partition) = self.duties.deps.topics.partition(self.name.as_str(), index) else {
+                continue;
+            };
             let marks = partition.marks();
             let next = known.get(&index).copied().unwrap_or(marks.log_start).min(marks.stable);
             self.duties.deps.topics.note_consumed(&self.group, self.name.as_str(), index, next);
         }
-    }
-
-    fn diverged(&self, text: &str) -> Trouble {
-        let message = format!(
-            "table {name} does not stand where its own commits left it: {text}. What is committed is still served. \
-             Type `frazil table resume {name} --replay` to go on from the table's progress, or `--skip` to go on \
-             from the log's present end",
-            name = self.name
-        );
-        Trouble::Stopped(State::Diverged, message)
     }
 
     /// False when asked to stop.
@@ -396,10 +407,6 @@ impl Materializer {
             }
         }
     }
-}
-
-fn accounting_none() -> std::collections::BTreeMap<String, String> {
-    std::collections::BTreeMap::new()
 }
 
 async fn sleep_until(instant: Option<Instant>) {

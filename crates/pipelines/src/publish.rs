@@ -117,8 +117,8 @@ impl Publisher {
             self.commits.borrow_and_update();
             self.topic_changes.borrow_and_update();
             let attempt = AssertUnwindSafe(self.attempt(&mut owned)).catch_unwind().await;
-            let outcome =
-                attempt.unwrap_or_else(|_| Err(RunError::Refused("the run panicked: see the log".to_owned())));
+            let outcome = attempt
+                .unwrap_or_else(|_| Err(RunError::Refused("the run panicked: see the log".to_owned())));
             match self.note(outcome) {
                 Next::Trigger => self.trigger(began).await,
                 Next::Table => self.table(began).await,

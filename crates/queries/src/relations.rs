@@ -60,19 +60,14 @@ const VOLATILE: [&str; 12] = [
 
 /// Facts of one query; the error names what does not parse.
 pub fn statement_facts(sql: &str) -> Result<StatementFacts, SqlError> {
-    let wrong = |message: String| SqlError {
-        kind: ErrorKind::Invalid,
-        sqlstate: "42601",
-        message,
-        hint: None,
-    };
+    let wrong =
+        |message: String| SqlError { kind: ErrorKind::Invalid, sqlstate: "42601", message, hint: None };
     let mut statements =
         DFParser::parse_sql_with_dialect(sql, &PostgreSqlDialect {}).map_err(|e| wrong(e.to_string()))?;
     let (Some(statement), true) = (statements.pop_front(), statements.is_empty()) else {
         return Err(wrong("one query is expected".into()));
     };
-    let (relations, _) =
-        resolve_table_references(&statement, true).map_err(|e| wrong(e.to_string()))?;
+    let (relations, _) = resolve_table_references(&statement, true).map_err(|e| wrong(e.to_string()))?;
     let mut relations: Vec<Relation> = relations.into_iter().map(Relation::from).collect();
     relations.sort();
     relations.dedup();

@@ -52,12 +52,11 @@ pub(crate) async fn delete(duties: &Arc<Duties>, name: &str) -> Result<(), Comma
     }
     stop(duties, name).await;
     let (control, key) = (duties.deps.control.clone(), name.to_owned());
-    duties
-        .blocking(move || control.transact(|tx| tx.delete(PIPELINES, &key).map(drop)))
-        .await?;
+    duties.blocking(move || control.transact(|tx| tx.delete(PIPELINES, &key).map(drop))).await?;
     let writer = writer(name);
     let claimed = duties.deps.topics.claim_writer(&writer).await?;
-    let forgotten = serde_json::to_vec(&RunProgress::default()).map_err(|e| CommandError::Internal(e.to_string()))?;
+    let forgotten =
+        serde_json::to_vec(&RunProgress::default()).map_err(|e| CommandError::Internal(e.to_string()))?;
     let append =
         AtomicAppend { writer, epoch: claimed.epoch, batches: Vec::new(), progress: Bytes::from(forgotten) };
     duties.deps.topics.append_atomically(append).await?;

@@ -129,7 +129,8 @@ async fn ready(duties: &Arc<Duties>, info: &Arc<TopicInfo>) -> Result<(), Comman
         return Ok(());
     }
     let (shared, topic) = (Arc::clone(duties), Arc::clone(info));
-    let prepared = duties.deps.compute.spawn(async move { materialize::prepare(&shared, &topic).await.map(drop) });
+    let prepared =
+        duties.deps.compute.spawn(async move { materialize::prepare(&shared, &topic).await.map(drop) });
     match prepared.await.map_err(|e| CommandError::Internal(e.to_string()))? {
         Ok(()) | Err(Trouble::Waiting(_)) => Ok(()),
         Err(trouble) => Err(trouble.answer(info.name.as_str())),
@@ -160,7 +161,11 @@ fn check(info: &TopicInfo) -> Result<(), CommandError> {
 }
 
 /// A table that is there keeps its partitioning.
-async fn keep_partitioning(duties: &Duties, before: &TopicInfo, after: &TopicInfo) -> Result<(), CommandError> {
+async fn keep_partitioning(
+    duties: &Duties,
+    before: &TopicInfo,
+    after: &TopicInfo,
+) -> Result<(), CommandError> {
     let spec = |info: &TopicInfo| IcebergTopic::of(info).ok().flatten().map(|settings| settings.partition_by);
     let (Some(had), Some(wanted)) = (spec(before), spec(after)) else { return Ok(()) };
     let exists = duties.deps.tables.load(&duties.deps.tables.ident(before.name.as_str())).await.is_ok();

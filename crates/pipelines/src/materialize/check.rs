@@ -52,9 +52,8 @@ pub(crate) async fn check_topic(duties: &Duties, info: &TopicInfo) -> Result<(),
 }
 
 async fn fits(duties: &Duties, info: &TopicInfo, schema: RegisteredSchema) -> Result<(), CommandError> {
-    let columns = duties
-        .blocking(move || Decoder::new(&schema).map(|decoder| Arc::clone(decoder.columns())))
-        .await?;
+    let columns =
+        duties.blocking(move || Decoder::new(&schema).map(|decoder| Arc::clone(decoder.columns()))).await?;
     let ident = duties.deps.tables.ident(info.name.as_str());
     let table = match duties.deps.tables.load(&ident).await {
         Ok(table) => table,

@@ -45,9 +45,9 @@ pub(crate) async fn prepare(duties: &Duties, info: &Arc<TopicInfo>) -> Result<Pr
 }
 
 async fn topic_rows(duties: &Duties, info: &Arc<TopicInfo>) -> Result<TopicRows, Trouble> {
-    let (topics, registry, info) = (duties.deps.topics.clone(), duties.deps.registry.clone(), Arc::clone(info));
-    let made =
-        duties.deps.compute.spawn_blocking(move || TopicRows::new(&topics, &registry, info)).await?;
+    let (topics, registry, info) =
+        (duties.deps.topics.clone(), duties.deps.registry.clone(), Arc::clone(info));
+    let made = duties.deps.compute.spawn_blocking(move || TopicRows::new(&topics, &registry, info)).await?;
     Ok(made?)
 }
 

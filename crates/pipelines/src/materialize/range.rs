@@ -61,7 +61,11 @@ mod tests {
         assert_eq!(range(None, 3, 5, &[]), Some((3, 3, 5)), "a new incarnation begins at the log start");
         assert_eq!(range(Some(5), 0, 5, &[0]), None);
         assert_eq!(range(Some(2), 4, 9, &[]), Some((2, 4, 9)), "the log lost [2, 4)");
-        assert_eq!(range(Some(2), 9, 9, &[]), Some((2, 9, 9)), "all of it is gone: only the loss is recorded");
+        assert_eq!(
+            range(Some(2), 9, 9, &[]),
+            Some((2, 9, 9)),
+            "all of it is gone: only the loss is recorded"
+        );
         assert_eq!(range(Some(2), 12, 9, &[]), Some((2, 12, 12)), "a cut older than the log start");
         assert_eq!(range(Some(2), 0, 9, &[0, 5, 7]), Some((2, 2, 5)), "stops before the next schema");
         assert_eq!(range(Some(5), 0, 9, &[0, 5, 7]), Some((5, 5, 7)));

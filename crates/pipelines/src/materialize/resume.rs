@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 
 use base::TopicId;
+use tables::commit::LogJudgement;
 use tables::progress::PROGRESS_KEY;
 use tables::{CatalogError, Position, Progress, SnapshotInfo, Table, TableIdent};
 use topics::{Partition, TopicInfo};
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
-use crate::materialize::judge::{LogFacts, judge};
-use crate::materialize::standing::{dead_letter_name, positions_of, source};
+use crate::materialize::standing::{Positions, dead_letter_name, judge, positions_of, source};
 
 /// Accepts the present state of a topic's table, and of its dead-letter table when that one disagrees too.
 ///
@@ -24,9 +24,11 @@ pub(crate) async fn resume(duties: &Duties, info: &TopicInfo, skip: bool) -> Res
     let mut partitions = Vec::new();
     for index in 0..info.partitions {
         let partition = duties.deps.topics.partition(info.name.as_str(), index);
-        partitions.push(partition.ok_or_else(|| {
-            CommandError::NotFound(format!("topic {} has just been deleted", info.name))
-        })?);
+        partitions.push(
+            partition.ok_or_else(|| {
+                CommandError::NotFound(format!("topic {} has just been deleted", info.name))
+            })?,
+        );
     }
     let table = tables.load(&tables.ident(info.name.as_str())).await?;
     accept(duties, info.id, &partitions, &table, skip).await?;
@@ -48,14 +50,7 @@ fn disagrees(
 ) -> Result<bool, CommandError> {
     let Ok(progress) = table.progress() else { return Ok(true) };
     let positions = positions_of(duties, topic, &progress);
-    for partition in partitions {
-        if let Some(position) = positions.get(&partition.index())
-            && !agrees(partition, *position)?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(judge(duties, topic, partitions, &positions)? != LogJudgement::Ok)
 }
 
 async fn accept(
@@ -69,7 +64,8 @@ async fn accept(
     let mut progress = history.first().cloned().unwrap_or_default();
     for partition in partitions {
         let id = source(duties, topic, partition.index());
-        let position = if skip { Some(end_of(partition)?) } else { newest_shared(&history, id, partition)? };
+        let position =
+            if skip { Some(end_of(partition)?) } else { newest_shared(duties, topic, &history, partition)? };
         match position {
             Some(position) => progress.insert(id, position),
             None => progress.remove(&id),
@@ -96,36 +92,23 @@ fn history(table: &Table) -> Vec<Progress> {
 }
 
 fn newest_shared(
+    duties: &Duties,
+    topic: TopicId,
     history: &[Progress],
-    id: tables::SourceId,
     partition: &Partition,
 ) -> Result<Option<Position>, CommandError> {
-    for progress in history {
-        if let Some(position) = progress.get(&id)
-            && agrees(partition, *position)?
-        {
+    let id = source(duties, topic, partition.index());
+    for position in history.iter().filter_map(|progress| progress.get(&id)) {
+        let alone = Positions::from([(partition.index(), *position)]);
+        if judge(duties, topic, std::slice::from_ref(partition), &alone)? == LogJudgement::Ok {
             return Ok(Some(*position));
         }
     }
     Ok(None)
 }
 
-fn agrees(partition: &Partition, position: Position) -> Result<bool, CommandError> {
-    let marks = partition.marks();
-    let hash = if position.next > marks.log_start && position.next <= marks.durable {
-        partition.batch_hash(position.next - 1).map_err(CommandError::Read)?
-    } else {
-        None
-    };
-    Ok(judge(position, LogFacts { log_start: marks.log_start, end: marks.durable, hash }).is_ok())
-}
-
 fn end_of(partition: &Partition) -> Result<Position, CommandError> {
     let marks = partition.marks();
-    let hash = if marks.stable > marks.log_start {
-        partition.batch_hash(marks.stable - 1).map_err(CommandError::Read)?
-    } else {
-        None
-    };
+    let hash = if marks.stable > marks.log_start { partition.batch_hash(marks.stable - 1)? } else { None };
     Ok(Position { next: marks.stable, hash: hash.unwrap_or(0) })
 }

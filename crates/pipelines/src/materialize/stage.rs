@@ -86,12 +86,12 @@ fn lane(rows: &TopicRows, queue: &Mutex<VecDeque<Range>>, sender: &mpsc::Sender<
         let mut from = range.read_from;
         while from < range.end {
             let chunk = rows.decode(range.partition, from, range.end, chunk_bytes);
-            let next = chunk.as_ref().map(|rows| rows.next);
+            let next = chunk.as_ref().ok().map(|rows| rows.next);
             if sender.blocking_send(chunk).is_err() {
                 return;
             }
             match next {
-                Ok(next) if next > from => from = next,
+                Some(next) if next > from => from = next,
                 // The receiver reports an error and a standstill alike.
                 _ => return,
             }
@@ -137,8 +137,9 @@ impl<'a> Writers<'a> {
                 writer.write(batch).await?;
             }
         }
-        self.reject(chunk.partition, chunk.rejected).await?;
-        self.reached.insert(chunk.partition, Position { next: chunk.next, hash: chunk.last_hash });
+        let (partition, position) = (chunk.partition, Position { next: chunk.next, hash: chunk.last_hash });
+        self.reject(partition, chunk.rejected).await?;
+        self.reached.insert(partition, position);
         Ok(())
     }
 

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use base::{Offset, PartitionId, TopicId};
 use bytes::Bytes;
-use queries::mode::InvalidRecords;
+use queries::mode::{IcebergMode, InvalidRecords};
 use queries::{SchemaSwitches, TopicRows};
-use tables::{CatalogError, Position, SourceId, Table, TableIdent};
+use schemas::Version;
+use tables::commit::{LogFacts, LogJudgement, judge_log};
+use tables::{CatalogError, Position, Progress, SourceId, Table, TableIdent};
 use tokio::sync::watch;
-use topics::{Cut, Partition, TopicInfo};
+use topics::{Cut, Partition, ReadError, TopicInfo};
 
 use crate::duties::Duties;
-use crate::materialize::judge::{LogFacts, judge};
 use crate::materialize::link::State;
 use crate::materialize::prepare::{Prepared, prepare, stored_switches};
 use crate::materialize::range::{PartitionFacts, Range};
@@ -52,7 +53,7 @@ pub(crate) fn source(duties: &Duties, topic: TopicId, partition: PartitionId) ->
 }
 
 /// The part of a progress that is about this life of the topic.
-pub(crate) fn positions_of(duties: &Duties, topic: TopicId, progress: &tables::Progress) -> Positions {
+pub(crate) fn positions_of(duties: &Duties, topic: TopicId, progress: &Progress) -> Positions {
     let log = duties.deps.topics.log_id().0;
     let ours = progress.iter().filter(|(source, _)| source.log == log && source.topic == topic.0);
     ours.map(|(source, position)| (source.partition, *position)).collect()
@@ -77,7 +78,10 @@ impl Standing {
             Err(error) => return Err(error.into()),
         };
         for (name, positions) in [(&ident.name, &positions), (&dead_ident.name, &dead)] {
-            judge_all(&info, name, &partitions, positions)?;
+            if let LogJudgement::Diverged { source, why } = judge(duties, topic, &partitions, positions)? {
+                let why = format!("partition {}: {why}", source.partition);
+                return Err(diverged(info.name.as_str(), name, &why));
+            }
         }
         let readable = partitions.iter().map(Partition::watch_durable).collect();
         Ok(Self {
@@ -102,9 +106,14 @@ impl Standing {
             && stored_switches(duties, &self.info) == self.stored
     }
 
-    /// The schema that is read at the end of the topic.
-    pub(crate) fn schema_id(&self) -> Option<base::SchemaId> {
-        self.switches.switches.last().map(|switch| switch.schema_id)
+    /// Whether the subject has a schema that the topic has not switched to.
+    pub(crate) async fn has_newer_schema(&self, duties: &Duties) -> bool {
+        let IcebergMode::ValueSchemaLatest { subject } = &self.rows.settings().mode else { return false };
+        let (registry, subject) = (duties.deps.registry.clone(), subject.clone());
+        let latest =
+            duties.deps.compute.spawn_blocking(move || registry.version(&subject, Version::Latest)).await;
+        let ours = self.switches.switches.last().map(|switch| switch.schema_id);
+        matches!(latest, Ok(Ok(latest)) if Some(latest.schema.id) != ours)
     }
 
     /// What the next commit covers on the way to `cut`.
@@ -146,33 +155,33 @@ impl Standing {
     }
 }
 
-fn judge_all(
-    info: &TopicInfo,
-    table: &str,
+/// Progress that log and table agree on, or how they do not.
+pub(crate) fn judge(
+    duties: &Duties,
+    topic: TopicId,
     partitions: &[Partition],
     positions: &Positions,
-) -> Result<(), Trouble> {
+) -> Result<LogJudgement, ReadError> {
+    let mut progress = Progress::new();
+    let mut facts = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let Some(position) = positions.get(&partition.index()) else { continue };
         let marks = partition.marks();
-        let hash = if position.next > marks.log_start && position.next <= marks.durable {
-            partition.batch_hash(position.next - 1)?
-        } else {
-            None
-        };
-        let facts = LogFacts { log_start: marks.log_start, end: marks.durable, hash };
-        judge(*position, facts).map_err(|divergence| {
-            let message = format!(
-                "table {table} and topic {} have diverged in partition {}: {divergence}. The log was probably \
-                 restored from an older copy. What is committed is still served. Type `frazil table resume {} \
-                 --replay` to go on from the last place where both agree, or `--skip` to go on from the log's \
-                 present end",
-                info.name,
-                partition.index(),
-                info.name,
-            );
-            Trouble::Stopped(State::Diverged, message)
-        })?;
+        let readable = position.next > marks.log_start && position.next <= marks.durable;
+        let hash_before = if readable { partition.batch_hash(position.next - 1)? } else { None };
+        let source = source(duties, topic, partition.index());
+        progress.insert(source, *position);
+        facts.push(LogFacts { source, end: marks.durable, log_start: marks.log_start, hash_before });
     }
-    Ok(())
+    Ok(judge_log(&progress, &facts))
+}
+
+/// What an operator is told about a table and a log that tell different stories.
+pub(crate) fn diverged(topic: &str, table: &str, why: &str) -> Trouble {
+    let message = format!(
+        "table {table} and topic {topic} have diverged: {why}. The log was probably restored from an older copy. \
+         What is committed is still served. Type `frazil table resume {topic} --replay` to go on from the newest \
+         place that both know, or `frazil table resume {topic} --skip` to go on from the log's present end"
+    );
+    Trouble::Stopped(State::Diverged, message)
 }

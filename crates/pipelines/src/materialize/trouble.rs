@@ -48,6 +48,7 @@ impl From<CommitError> for Trouble {
         match error {
             CommitError::Fenced { .. } => Self::Overtaken(text),
             CommitError::Gap { .. } => Self::Gap(text),
+            CommitError::Diverged { .. } => Self::Stopped(State::Diverged, text),
             CommitError::RolledBack { .. } => Self::Stopped(State::RolledBack, text),
             _ => Self::Failed(text),
         }
@@ -72,4 +73,11 @@ macro_rules! failed {
         })+
     };
 }
-failed!(CatalogError, WriteError, CommandError, topics::AppendError, topics::ReadError, tokio::task::JoinError);
+failed!(
+    CatalogError,
+    WriteError,
+    CommandError,
+    topics::AppendError,
+    topics::ReadError,
+    tokio::task::JoinError
+);

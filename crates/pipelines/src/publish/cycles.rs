@@ -71,7 +71,8 @@ mod tests {
     fn finds_cycles_and_shows_the_way() {
         let direct = graph(&[("p", &["a"], "a")]);
         assert_eq!(cycle_through("p", &direct).as_deref(), Some("a → p → a"));
-        let far = graph(&[("p", &["a", "x"], "b"), ("q", &["b"], "c"), ("r", &["c"], "a"), ("s", &["b"], "z")]);
+        let far =
+            graph(&[("p", &["a", "x"], "b"), ("q", &["b"], "c"), ("r", &["c"], "a"), ("s", &["b"], "z")]);
         assert_eq!(cycle_through("p", &far).as_deref(), Some("b → q → c → r → a → p → b"));
         assert_eq!(cycle_through("s", &far), None, "s only looks on");
         let chain = graph(&[("p", &["a"], "b"), ("q", &["b"], "c"), ("r", &["a", "b"], "c")]);

@@ -74,7 +74,9 @@ impl Definition {
             Trigger::OnCommit(tables) if tables.is_empty() => {
                 return refuse("trigger.on_commit", "name at least one table".into());
             }
-            Trigger::OnCommit(tables) => (When::OnCommit, tables.iter().map(|t| Relation::parse(t)).collect()),
+            Trigger::OnCommit(tables) => {
+                (When::OnCommit, tables.iter().map(|t| Relation::parse(t)).collect())
+            }
         };
         Ok(Self { when, reads: facts.relations, watches, time_dependent: facts.time_dependent, spec })
     }
@@ -113,14 +115,25 @@ mod tests {
             (r#"{"sql":"select 1","trigger":{"every":"0s"},"into":{"topic":"t"}}"#, "trigger.every"),
             (r#"{"sql":"select 1","trigger":{"on_commit":[]},"into":{"topic":"t"}}"#, "trigger.on_commit"),
             (r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"a b"}}"#, "into.topic"),
-            (r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"t","mode":"upsert"}}"#, "into.key"),
-            (r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"t","partitions":0}}"#, "into.partitions"),
-            (r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"t","config":{"x":"y"}}}"#, "into.config"),
+            (
+                r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"t","mode":"upsert"}}"#,
+                "into.key",
+            ),
+            (
+                r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"t","partitions":0}}"#,
+                "into.partitions",
+            ),
+            (
+                r#"{"sql":"select 1","trigger":{"every":"5s"},"into":{"topic":"t","config":{"x":"y"}}}"#,
+                "into.config",
+            ),
         ] {
             let error = spec(json).expect_err(json);
             assert!(error.starts_with(&format!("pipeline p: {field}: ")), "{error}");
         }
-        let good = spec(r#"{"sql":"select a from t join \"U\" on true","trigger":{"every":"5s"},"into":{"topic":"v"}}"#);
+        let good = spec(
+            r#"{"sql":"select a from t join \"U\" on true","trigger":{"every":"5s"},"into":{"topic":"v"}}"#,
+        );
         let good = good.expect("good");
         let names: Vec<_> = good.reads.iter().map(|r| r.name.as_str()).collect();
         assert_eq!(names, ["U", "t"]);

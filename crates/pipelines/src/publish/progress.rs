@@ -52,7 +52,8 @@ pub(crate) fn changes(published: &BTreeMap<String, u64>, result: Vec<Row>) -> Re
     let mut rows = BTreeMap::new();
     let mut records = Vec::new();
     for row in result {
-        let key = row.key.as_deref().map_or_else(String::new, |key| String::from_utf8_lossy(key).into_owned());
+        let key =
+            row.key.as_deref().map_or_else(String::new, |key| String::from_utf8_lossy(key).into_owned());
         let hash = xxh3_64(row.value.as_deref().unwrap_or_default());
         if published.get(&key) != Some(&hash) {
             records.push(row);

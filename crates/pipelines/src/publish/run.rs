@@ -18,6 +18,7 @@ use topics::batch::{BatchBuilder, Compression};
 use topics::{AtomicAppend, NewTopic, TopicInfo, TopicPartition, WriterId};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::commands;
 use crate::commands::CommandError;
 use crate::duties::Duties;
 use crate::publish::definition::Definition;
@@ -25,7 +26,6 @@ use crate::publish::inputs::{Freshness, inputs};
 use crate::publish::progress::{Changes, Row, RunProgress, changes};
 use crate::publish::route::partition_of;
 use crate::spec::PublishMode;
-use crate::commands;
 
 /// A batch whose records are larger than this together is compressed.
 const COMPRESS_FROM_BYTES: usize = 256 << 10;
@@ -72,7 +72,10 @@ impl From<topics::AppendError> for RunError {
 pub(crate) enum Ran {
     /// Nothing has changed since the last run.
     Unchanged,
-    Published { records: u64, progress: RunProgress },
+    Published {
+        records: u64,
+        progress: RunProgress,
+    },
 }
 
 /// The result of a query, encoded.
@@ -206,13 +209,16 @@ impl Run<'_> {
     /// Registers the schema of the result when the target's subject has none, or when the result has changed its
     /// columns. Returns the schema's hash. A schema that somebody else registered stays.
     async fn describe(&self, info: &TopicInfo, columns: &SchemaRef) -> Result<u64, RunError> {
-        let text = json_schema_of(columns, info.name.as_str()).map_err(|e| RunError::Refused(e.to_string()))?;
+        let text =
+            json_schema_of(columns, info.name.as_str()).map_err(|e| RunError::Refused(e.to_string()))?;
         let hash = xxh3_64(text.as_bytes());
         let subject = format!("{}-value", info.name);
         let (registry, looked_for) = (self.duties.deps.registry.clone(), subject.clone());
         let known = self
             .duties
-            .blocking(move || Ok::<_, CommandError>(registry.version(&looked_for, schemas::Version::Latest).is_ok()))
+            .blocking(move || {
+                Ok::<_, CommandError>(registry.version(&looked_for, schemas::Version::Latest).is_ok())
+            })
             .await?;
         let changed = self.last.target == Some(info.id) && self.last.schema.is_some_and(|last| last != hash);
         if !known || changed {

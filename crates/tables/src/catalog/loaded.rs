@@ -55,6 +55,12 @@ impl Table {
         Ok(facts.carrier.is_some() || facts.property.is_some())
     }
 
+    /// Whether `Tables::evolve` would make the table take these columns; the error names what does not fit.
+    pub fn accepts(&self, columns: &arrow::datatypes::Schema) -> Result<(), CommitError> {
+        let last_id = self.metadata.last_column_id();
+        columns::evolve::evolved(self.metadata.current_schema(), last_id, columns).map(drop)
+    }
+
     /// Rows in the current snapshot, from its summary.
     pub fn total_records(&self) -> u64 {
         let summary = self.metadata.current_snapshot().map(|s| s.summary());
