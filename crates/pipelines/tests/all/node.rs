@@ -56,7 +56,11 @@ pub(crate) struct Node {
 
 /// Quick retries, so that tests are.
 pub(crate) fn settings() -> Settings {
-    Settings { retry_first: Duration::from_millis(10), retry_max: Duration::from_millis(100), ..Settings::default() }
+    Settings {
+        retry_first: Duration::from_millis(10),
+        retry_max: Duration::from_millis(100),
+        ..Settings::default()
+    }
 }
 
 impl Node {
@@ -240,9 +244,8 @@ impl Node {
 
     /// (partition, offset) of every dead letter, sorted.
     pub(crate) async fn dead_letters(&self, table: &str) -> Vec<(i64, i64)> {
-        let sql = format!(
-            r#"SELECT redpanda['partition'], redpanda['offset'] FROM "{table}~dlq" ORDER BY 1, 2"#
-        );
+        let sql =
+            format!(r#"SELECT redpanda['partition'], redpanda['offset'] FROM "{table}~dlq" ORDER BY 1, 2"#);
         let value = |v: Option<i64>| v.unwrap_or(-1);
         self.committed(&sql).await.into_iter().map(|r| (value(r[0]), value(r[1]))).collect()
     }
