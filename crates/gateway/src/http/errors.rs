@@ -123,11 +123,16 @@ impl From<CommandError> for RegistryFault {
             CommandError::Registry(inner) => inner.into(),
             CommandError::Topic(_)
             | CommandError::Append(_)
+            | CommandError::Read(_)
+            | CommandError::Schema(_)
             | CommandError::Catalog(_)
             | CommandError::Commit(_)
             | CommandError::Spec(_)
             | CommandError::Invalid(_)
             | CommandError::NotFound(_)
+            | CommandError::Conflict(_)
+            | CommandError::Unavailable(_)
+            | CommandError::Internal(_)
             | CommandError::Control(_) => match kind {
                 // The schema is fine for the registry but not for a table that follows the subject.
                 ErrorKind::Invalid => Self::invalid(42201, message),

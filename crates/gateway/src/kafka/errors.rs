@@ -57,12 +57,17 @@ pub(super) fn command(error: &CommandError) -> Code {
     match error {
         CommandError::Topic(e) => topic(e),
         CommandError::Append(e) => append(e),
-        CommandError::Registry(_)
+        CommandError::Read(_)
+        | CommandError::Registry(_)
+        | CommandError::Schema(_)
         | CommandError::Catalog(_)
         | CommandError::Commit(_)
         | CommandError::Spec(_)
         | CommandError::Invalid(_)
         | CommandError::NotFound(_)
+        | CommandError::Conflict(_)
+        | CommandError::Unavailable(_)
+        | CommandError::Internal(_)
         | CommandError::Control(_) => kind(error.kind()),
     }
 }
