@@ -6,7 +6,8 @@
 //!
 //! Owns: the walk, its limits, the table of shapes (`table`).
 //! Does not own: the meaning of any field; UTF-8 and null checks (the codec does these without allocating).
-//! Invariants: never allocates, never panics, takes time linear in the bytes; what it accepts is consumed whole.
+//! Invariants: never allocates, never panics, takes time linear in the bytes; what it accepts, the codec
+//! reads within the same bytes.
 
 pub(super) mod table;
 
@@ -63,18 +64,16 @@ pub(super) enum ShapeError {
     TagSize { tag: u32, announced: usize, held: usize },
     #[error("a variable-length number of more than 5 bytes at byte {0}")]
     VarInt(usize),
-    #[error("{0} bytes after the end of the request")]
-    Trailing(usize),
 }
 
-/// Checks that `body` is a request of this shape and version, from the first byte to the last.
-pub(super) fn check(shape: &[Field], version: i16, flexible: bool, body: &[u8]) -> Result<(), ShapeError> {
+/// Checks that `body` begins with a request of this shape and version; gives its length.
+///
+/// Bytes behind it are no error: librdkafka's Metadata request for all topics has three of them since version 9, and
+/// Kafka does not look at them.
+pub(super) fn check(shape: &[Field], version: i16, flexible: bool, body: &[u8]) -> Result<usize, ShapeError> {
     let mut walk = Walk { bytes: body, at: 0, version, flexible, elements: 0 };
     walk.fields(shape)?;
-    match body.len() - walk.at {
-        0 => Ok(()),
-        left => Err(ShapeError::Trailing(left)),
-    }
+    Ok(walk.at)
 }
 
 /// Length of the tagged fields at the start of `bytes`, for a request header.

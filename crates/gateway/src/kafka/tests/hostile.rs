@@ -54,7 +54,6 @@ async fn garbage_closes_its_connection_and_nothing_else() {
         ("Produce of message sets", frame(&hex("0000 0002 00000001 ffff 0001 00000001 00000000"))),
         ("a client id beyond the frame", frame(&hex("0003 0001 00000001 7fff 00"))),
         ("header tags beyond the frame", frame(&hex("0003 0009 00000001 ffff ffffffff0f"))),
-        ("bytes after the request", frame(&hex("0003 0001 00000001 ffff ffffffff 00"))),
         ("a topic name that is no UTF-8", frame(&hex("0003 0001 00000001 ffff 00000001 0002 c328"))),
         ("zeros", vec![0; 4096]),
         ("ones", vec![0xff; 4096]),
@@ -78,7 +77,7 @@ async fn random_frames_never_hurt_others() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as u8
     };
-    for _ in 0..300 {
+    for _ in 0..100 {
         let served = &SERVED[random() as usize % SERVED.len()];
         let version = served.usable_min + i16::from(random()) % (served.max - served.usable_min + 1);
         let mut body = BytesMut::new();
@@ -169,7 +168,7 @@ async fn connections_beyond_the_limit_are_turned_away() {
     // The place is free once the door has noticed.
     loop {
         let mut three = node.client().await;
-        three.send(Api::Metadata, 12, &request).await;
+        let _unsent = three.stream.write_all(&frame(&hex("0012 0000 00000001 ffff"))).await;
         if three.receive_frame().await.is_some() {
             break;
         }
