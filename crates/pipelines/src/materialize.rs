@@ -221,6 +221,7 @@ impl Materializer {
     async fn commit(&mut self, standing: &mut Standing) -> Result<(), Trouble> {
         let duties = Arc::clone(&self.duties);
         let cut = self.cut(standing).await?;
+        let cut_at = Instant::now();
         self.bytes_before = standing.log_bytes();
         loop {
             let ranges = standing.ranges(&cut);
@@ -243,7 +244,8 @@ impl Materializer {
             self.report(standing);
         }
         standing.table = duties.deps.tables.load(&standing.ident).await?;
-        self.waiting_since = None;
+        // What came since the cut has waited since then at most.
+        self.waiting_since = (standing.pending() > 0).then_some(cut_at);
         self.due_now = false;
         Ok(())
     }

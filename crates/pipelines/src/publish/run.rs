@@ -122,6 +122,9 @@ impl Run<'_> {
                 (records, rows)
             }
         };
+        if same && into.mode == PublishMode::Upsert && records.is_empty() {
+            return Ok(Ran::Unchanged);
+        }
         let progress = RunProgress {
             run: self.last.run + 1,
             query,

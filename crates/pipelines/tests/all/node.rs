@@ -20,8 +20,6 @@ use tokio::runtime::Handle;
 use topics::NewTopic;
 use topics::batch::{BatchBuilder, BatchView};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A directory that goes with its value.
 #[derive(Debug)]
 pub(crate) struct TempDir(PathBuf);

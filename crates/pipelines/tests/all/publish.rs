@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use base::Supervisor;
+use pipelines::Commands;
+use tokio::runtime::Handle;
+
 use pipelines::{OnError, PipelineSpec, PipelineStatus, PublishMode, Target, Trigger};
 
 use crate::node::{Node, TempDir, settings};
@@ -236,5 +240,35 @@ async fn a_deleted_pipeline_begins_anew() {
     node.commands.put_pipeline("sums", sums).await.expect("put");
     until_runs(&node, "sums", 1).await;
     assert_eq!(node.records("sums").len(), 2);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_owner_of_a_pipeline_fences_the_others() {
+    let dir = TempDir::new();
+    let node = with_orders(&dir).await;
+    node.produce("orders", 0, &[r#"{"k":"a","n":1}"#]).await;
+    node.commit("orders").await;
+    let sums = spec(SUMS, on_commit("orders"), "sums", &[], PublishMode::Append);
+    node.commands.put_pipeline("sums", sums).await.expect("put");
+    until_runs(&node, "sums", 1).await;
+    let second_tasks = Supervisor::new(Handle::current());
+    let _second = Commands::start_with(settings(), node.deps(second_tasks.clone())).await.expect("second");
+    settle().await;
+    for run in 2..5 {
+        node.produce("orders", 0, &[r#"{"k":"a","n":1}"#]).await;
+        node.commit("orders").await;
+        for _ in 0..1500 {
+            if node.records("sums").len() >= run {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    settle().await;
+    let published: Vec<_> = (1..5).map(|total| format!(r#"{{"k":"a","total":{total}}}"#)).collect();
+    assert_eq!(values(&node.records("sums")), published, "each result once");
+    assert_eq!(pipeline(&node, "sums").await.state, "paused", "the first owner has stopped");
+    second_tasks.stop(Duration::from_secs(20)).await;
     node.stop().await;
 }

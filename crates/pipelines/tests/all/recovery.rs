@@ -132,3 +132,28 @@ async fn a_dead_letter_table_ahead_of_its_table_is_not_doubled() {
     assert_eq!(node.dead_letters("t").await, [(0, 1), (0, 2)]);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_cannot_be_written_is_tried_again() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path()).await;
+    node.schema("t", &[("id", "integer")]).await;
+    node.table("t", 1, &[("redpanda.iceberg.target.lag.ms", "10")]).await;
+    let table = node.tables.load(&node.tables.ident("t")).await.expect("load");
+    let location = table.metadata.location().strip_prefix("file://").expect("a local table");
+    let data = std::path::Path::new(location).join("data");
+    std::fs::create_dir_all(location).expect("the table's directory");
+    std::fs::write(&data, b"in the way").expect("a file where the directory belongs");
+    node.produce_ids("t", 0, 0..10).await;
+    let status = node.until_state("t", "failing").await;
+    assert!(status.message.is_some());
+    assert_eq!(status.records, 0);
+    let refused = node.commands.commit_now("t").await.expect_err("still in the way");
+    assert_eq!(base::Fault::kind(&refused), base::ErrorKind::Unavailable);
+    let marks = node.topics.partition("t", 0).expect("partition").marks();
+    assert_eq!((marks.materialized, marks.stable), (0, 10), "the log waits for the table");
+    std::fs::remove_file(&data).expect("clear the way");
+    assert_eq!(node.until_caught_up("t").await.records, 10);
+    assert_eq!(node.rows("t").await.len(), 10);
+    node.stop().await;
+}
