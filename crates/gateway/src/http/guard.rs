@@ -2,7 +2,8 @@
 //!
 //! Owns: the DNS-rebinding guard; reading a body completely, within size and time.
 //! Does not own: limits of heads (`server`).
-//! Invariants: a route sees only complete bodies of at most [`BODY_BYTES_MAX`].
+//! Invariants: a route sees only complete bodies of at most [`BODY_BYTES_MAX`]; large bodies in memory are bounded over
+//! all connections.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::panic::AssertUnwindSafe;
@@ -10,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use futures::FutureExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Door, errors};
 use crate::Listen;
@@ -31,7 +33,14 @@ struct Guard {
     loopback_name: Option<String>,
     body_bytes_max: usize,
     body_timeout: Duration,
+    /// One permit per KiB of the bodies in memory, all connections of the door together.
+    in_flight: Semaphore,
 }
+
+/// Bodies up to this size are not counted.
+const SMALL_BYTES: u64 = 64 << 10;
+/// Unit of the count of bytes in flight.
+const PERMIT_BYTES: u64 = 1 << 10;
 
 /// Puts the guard around a door's routes.
 pub(super) fn guarded(door: Door, routes: Router, listen: &Listen, limits: &Limits) -> Router {
@@ -40,6 +49,8 @@ pub(super) fn guarded(door: Door, routes: Router, listen: &Listen, limits: &Limi
         loopback_name: listen.addr.ip().is_loopback().then(|| listen.advertised_host.clone()),
         body_bytes_max: limits.request_bytes_max.min(BODY_BYTES_MAX),
         body_timeout: limits.request_timeout,
+        // At least one body of the largest size must fit.
+        in_flight: Semaphore::new(limits.in_flight_bytes_max.max(BODY_BYTES_MAX) / PERMIT_BYTES as usize),
     });
     routes.layer(from_fn(move |request: Request, next: Next| {
         let guard = Arc::clone(&guard);
@@ -59,8 +70,8 @@ impl Guard {
             return errors::refuse(self.door, StatusCode::FORBIDDEN, &message);
         }
         let (head, body) = request.into_parts();
-        match tokio::time::timeout(self.body_timeout, to_bytes(body, self.body_bytes_max)).await {
-            Ok(Ok(bytes)) => {
+        match tokio::time::timeout(self.body_timeout, self.read(body)).await {
+            Ok(Ok((bytes, _in_flight))) => {
                 let answering = next.run(Request::from_parts(head, Body::from(bytes)));
                 AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
                     let message = "internal error: this is a defect; the log has more";
@@ -79,6 +90,18 @@ impl Guard {
                 closing(errors::refuse(self.door, StatusCode::REQUEST_TIMEOUT, &message))
             }
         }
+    }
+}
+
+impl Guard {
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), axum::Error> {
+        let most = body.size_hint().upper().unwrap_or(u64::MAX).min(self.body_bytes_max as u64);
+        let permit = match most {
+            0..=SMALL_BYTES => None,
+            // The semaphore is never closed.
+            _ => self.in_flight.acquire_many(most.div_ceil(PERMIT_BYTES) as u32).await.ok(),
+        };
+        Ok((to_bytes(body, self.body_bytes_max).await?, permit))
     }
 }
 

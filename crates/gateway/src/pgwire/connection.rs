@@ -123,7 +123,6 @@ impl Connection {
             Ok(Err(end)) => end,
             Err(_) => {
                 self.portals.clear();
-                self.writer.out.clear();
                 End::Defect
             }
         };
