@@ -13,17 +13,17 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub const TRADES_SCHEMA: &str = r#"{"type":"object","properties":{
+pub(super) const TRADES_SCHEMA: &str = r#"{"type":"object","properties":{
     "symbol":{"type":"string"},"price":{"type":"number"},"qty":{"type":"integer"},
     "ts_event":{"type":"string","format":"date-time"}}}"#;
 
 /// A running node. Dropping it stops its tasks with the test's runtime.
-pub struct Node {
-    pub registry: SocketAddr,
-    pub catalog: SocketAddr,
-    pub admin: SocketAddr,
-    pub postgres: SocketAddr,
-    pub deps: Deps,
+pub(super) struct Node {
+    pub(super) registry: SocketAddr,
+    pub(super) catalog: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) postgres: SocketAddr,
+    pub(super) deps: Deps,
     dir: PathBuf,
 }
 
@@ -33,11 +33,11 @@ impl Drop for Node {
     }
 }
 
-pub async fn node() -> Node {
+pub(super) async fn node() -> Node {
     node_with(Limits::default()).await
 }
 
-pub async fn node_with(limits: Limits) -> Node {
+pub(super) async fn node_with(limits: Limits) -> Node {
     let dir = std::env::temp_dir().join(format!("frazil-doors-{}", uuid::Uuid::new_v4()));
     let supervisor = Supervisor::new(tokio::runtime::Handle::current());
     let deps = open(&dir, &supervisor).await;
@@ -108,7 +108,7 @@ async fn open(dir: &std::path::Path, supervisor: &Supervisor) -> Deps {
 
 impl Node {
     /// A topic `trades` that is a table, with `count` records: symbol `S<i % 3>`, price `i / 4`, qty `i`.
-    pub async fn trades(&self, count: i64) {
+    pub(super) async fn trades(&self, count: i64) {
         let config = [
             ("redpanda.iceberg.mode".to_owned(), "value_schema_latest".to_owned()),
             ("redpanda.iceberg.target.lag.ms".to_owned(), "3600000".to_owned()),
@@ -134,11 +134,11 @@ impl Node {
         }
     }
 
-    pub async fn get(&self, door: SocketAddr, path: &str) -> Answer {
+    pub(super) async fn get(&self, door: SocketAddr, path: &str) -> Answer {
         http(door, "GET", path, &[], "").await
     }
 
-    pub async fn post(&self, door: SocketAddr, path: &str, body: &str) -> Answer {
+    pub(super) async fn post(&self, door: SocketAddr, path: &str, body: &str) -> Answer {
         http(door, "POST", path, &[], body).await
     }
 }
@@ -148,21 +148,21 @@ fn push(batch: &mut topics::batch::BatchBuilder, at: i64, value: &[u8]) {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     /// Lower case.
-    pub head: String,
-    pub body: String,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 }
 
 /// One request on a connection of its own.
-pub async fn http(
+pub(super) async fn http(
     door: SocketAddr,
     method: &str,
     path: &str,
@@ -188,7 +188,7 @@ pub async fn http(
 }
 
 /// Sends bytes and reads until the other side closes; fails when it does not within ten seconds.
-pub async fn exchange(door: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(super) async fn exchange(door: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut socket = TcpStream::connect(door).await.unwrap();
     // A refused connection may be closed while we still write.
     let _ = socket.write_all(bytes).await;

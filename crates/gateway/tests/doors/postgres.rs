@@ -49,8 +49,9 @@ async fn simple_queries_of_several_statements() {
     assert_eq!(texts(&rows[2]), ["S2", "3", "15"]);
     assert_eq!(texts(&rows[3]), ["1"]);
     assert!(rows[4][0].as_deref().unwrap().starts_with("15."), "{rows:?}");
-    assert!(client.simple_query("").await.unwrap().is_empty());
-    assert!(client.simple_query(" ; ").await.unwrap().is_empty());
+    for empty in ["", " ; "] {
+        assert!(simple_rows(&client.simple_query(empty).await.unwrap()).is_empty());
+    }
     assert!(client.simple_query("SELECT * FROM trades WHERE false").await.is_ok());
 }
 
