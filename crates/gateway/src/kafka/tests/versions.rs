@@ -110,9 +110,28 @@ fn describe_configs() -> m::DescribeConfigsRequest {
 
 async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
     match api {
+        Api::Produce | Api::Fetch | Api::ListOffsets | Api::OffsetForLeaderEpoch | Api::InitProducerId => {
+            ask_records(client, api, v, id).await
+        }
+        Api::Metadata
+        | Api::ApiVersions
+        | Api::DescribeCluster
+        | Api::FindCoordinator
+        | Api::OffsetFetch
+        | Api::DescribeGroups
+        | Api::ListGroups => ask_cluster(client, api, v).await,
+        Api::CreateTopics | Api::DeleteTopics | Api::CreatePartitions => ask_topics(client, api, v).await,
+        Api::DescribeConfigs | Api::AlterConfigs | Api::IncrementalAlterConfigs => {
+            ask_configs(client, api, v).await
+        }
+    }
+}
+
+async fn ask_records(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
+    match api {
         Api::Produce => {
             let request = produce_request("t", 0, batch(3), -1);
-            let response: m::ProduceResponse = client.call(api, v, &request).await;
+            let response: ProduceResponse = client.call(api, v, &request).await;
             assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "version {v}");
         }
         Api::Fetch => {
@@ -123,33 +142,24 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
             assert_eq!(partitions[0].aborted_transactions.is_some(), v % 2 == 1, "version {v}");
         }
         Api::ListOffsets => drop(client.call::<m::ListOffsetsResponse>(api, v, &list_offsets()).await),
+        Api::OffsetForLeaderEpoch => {
+            drop(client.call::<m::OffsetForLeaderEpochResponse>(api, v, &for_leader_epoch()).await);
+        }
+        Api::InitProducerId => {
+            let request = m::InitProducerIdRequest::default().with_transactional_id(None);
+            let response: m::InitProducerIdResponse = client.call(api, v, &request).await;
+            assert!(response.error_code == 0 && response.producer_id.0 >= 0, "version {v}");
+        }
+        other => panic!("{other:?} is asked elsewhere"),
+    }
+}
+
+async fn ask_cluster(client: &mut Client, api: Api, v: i16) {
+    match api {
         Api::Metadata => {
             let response: m::MetadataResponse = client.call(api, v, &metadata(v)).await;
             let codes: Vec<i16> = response.topics.iter().map(|t| t.error_code).collect();
             assert_eq!(codes, [0, 0, 17], "version {v}");
-        }
-        Api::OffsetFetch => drop(client.call::<m::OffsetFetchResponse>(api, v, &offset_fetch(v)).await),
-        Api::FindCoordinator => {
-            let request = m::FindCoordinatorRequest::default();
-            let request = if v >= 4 {
-                request.with_coordinator_keys(vec![text("g"), text("h")])
-            } else {
-                request.with_key(text("g"))
-            };
-            let response: m::FindCoordinatorResponse = client.call(api, v, &request).await;
-            let port = response.coordinators.first().map_or(response.port, |c| c.port);
-            assert_ne!(port, 0, "version {v}");
-        }
-        Api::DescribeGroups => {
-            let groups = vec![m::GroupId(text("inner")), m::GroupId(text("missing"))];
-            let request = m::DescribeGroupsRequest::default().with_groups(groups);
-            let response: m::DescribeGroupsResponse = client.call(api, v, &request).await;
-            assert_eq!(response.groups[0].group_state.as_str(), "Stable");
-            assert_eq!(response.groups[1].group_state.as_str(), "Dead");
-        }
-        Api::ListGroups => {
-            let response: m::ListGroupsResponse = client.call(api, v, &m::ListGroupsRequest::default()).await;
-            assert!(response.groups.iter().any(|g| g.group_id.as_str() == "inner"), "version {v}");
         }
         Api::ApiVersions => {
             let request = m::ApiVersionsRequest::default();
@@ -161,6 +171,40 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
             let response: m::ApiVersionsResponse = client.call(api, v, &request).await;
             assert_eq!((response.error_code, response.api_keys.len()), (0, SERVED.len()), "version {v}");
         }
+        Api::DescribeCluster => {
+            let response: m::DescribeClusterResponse =
+                client.call(api, v, &m::DescribeClusterRequest::default()).await;
+            assert_eq!((response.error_code, response.brokers.len()), (0, 1), "version {v}");
+        }
+        Api::FindCoordinator => {
+            let request = m::FindCoordinatorRequest::default();
+            let request = if v >= 4 {
+                request.with_coordinator_keys(vec![text("g"), text("h")])
+            } else {
+                request.with_key(text("g"))
+            };
+            let response: m::FindCoordinatorResponse = client.call(api, v, &request).await;
+            let port = response.coordinators.first().map_or(response.port, |c| c.port);
+            assert_ne!(port, 0, "version {v}");
+        }
+        Api::OffsetFetch => drop(client.call::<m::OffsetFetchResponse>(api, v, &offset_fetch(v)).await),
+        Api::DescribeGroups => {
+            let groups = vec![m::GroupId(text("inner")), m::GroupId(text("missing"))];
+            let request = m::DescribeGroupsRequest::default().with_groups(groups);
+            let response: m::DescribeGroupsResponse = client.call(api, v, &request).await;
+            assert_eq!(response.groups[0].group_state.as_str(), "Stable");
+            assert_eq!(response.groups[1].group_state.as_str(), "Dead");
+        }
+        Api::ListGroups => {
+            let response: m::ListGroupsResponse = client.call(api, v, &m::ListGroupsRequest::default()).await;
+            assert!(response.groups.iter().any(|g| g.group_id.as_str() == "inner"), "version {v}");
+        }
+        other => panic!("{other:?} is asked elsewhere"),
+    }
+}
+
+async fn ask_topics(client: &mut Client, api: Api, v: i16) {
+    match api {
         Api::CreateTopics => {
             let response: m::CreateTopicsResponse = client.call(api, v, &create(v)).await;
             let codes: Vec<i16> = response.topics.iter().map(|t| t.error_code).collect();
@@ -172,14 +216,20 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
             let codes: Vec<i16> = response.responses.iter().map(|t| t.error_code).collect();
             assert_eq!(codes, [0, 3], "version {v}");
         }
-        Api::InitProducerId => {
-            let request = m::InitProducerIdRequest::default().with_transactional_id(None);
-            let response: m::InitProducerIdResponse = client.call(api, v, &request).await;
-            assert!(response.error_code == 0 && response.producer_id.0 >= 0, "version {v}");
+        Api::CreatePartitions => {
+            let topic =
+                CreatePartitionsTopic::default().with_name(name("t")).with_count(100).with_assignments(None);
+            let request =
+                m::CreatePartitionsRequest::default().with_topics(vec![topic]).with_validate_only(true);
+            let response: m::CreatePartitionsResponse = client.call(api, v, &request).await;
+            assert_eq!(response.results[0].error_code, 0, "version {v}");
         }
-        Api::OffsetForLeaderEpoch => {
-            drop(client.call::<m::OffsetForLeaderEpochResponse>(api, v, &for_leader_epoch()).await);
-        }
+        other => panic!("{other:?} is asked elsewhere"),
+    }
+}
+
+async fn ask_configs(client: &mut Client, api: Api, v: i16) {
+    match api {
         Api::DescribeConfigs => {
             let response: m::DescribeConfigsResponse = client.call(api, v, &describe_configs()).await;
             let codes: Vec<i16> = response.results.iter().map(|r| r.error_code).collect();
@@ -197,14 +247,6 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
             let response: m::AlterConfigsResponse = client.call(api, v, &request).await;
             assert_eq!(response.responses[0].error_code, 0, "version {v}");
         }
-        Api::CreatePartitions => {
-            let topic =
-                CreatePartitionsTopic::default().with_name(name("t")).with_count(100).with_assignments(None);
-            let request =
-                m::CreatePartitionsRequest::default().with_topics(vec![topic]).with_validate_only(true);
-            let response: m::CreatePartitionsResponse = client.call(api, v, &request).await;
-            assert_eq!(response.results[0].error_code, 0, "version {v}");
-        }
         Api::IncrementalAlterConfigs => {
             use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
             let config = AlterableConfig::default().with_name(text("retention.ms")).with_config_operation(1);
@@ -216,11 +258,7 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
             let response: m::IncrementalAlterConfigsResponse = client.call(api, v, &request).await;
             assert_eq!(response.responses[0].error_code, 0, "version {v}");
         }
-        Api::DescribeCluster => {
-            let response: m::DescribeClusterResponse =
-                client.call(api, v, &m::DescribeClusterRequest::default()).await;
-            assert_eq!((response.error_code, response.brokers.len()), (0, 1), "version {v}");
-        }
+        other => panic!("{other:?} is asked elsewhere"),
     }
 }
 
