@@ -7,6 +7,8 @@
 
 pub mod engine;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 mod hybrid;
 pub mod mode;
 pub mod pg_catalog;

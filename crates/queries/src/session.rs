@@ -24,10 +24,10 @@ use parking_lot::Mutex;
 
 use crate::engine::{Shared, shown_name};
 use crate::error::SqlError;
-use crate::pg_catalog::rewrite::mentions_catalog;
 use crate::read_view::ReadView;
-use crate::statement;
-use crate::statement::parameters;
+use crate::statement::{self, Prepared};
+
+pub(crate) use control::reads;
 
 /// Rows as they are computed.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, SqlError>> + Send>>;
@@ -167,8 +167,9 @@ impl Session {
 
     /// Names of the tables that a statement reads (catalogs left out), as `Engine::table_names` gives them.
     pub fn inputs(&self, statement: &str) -> Result<Vec<String>, SqlError> {
-        let Some(parsed) = self.parse(statement)? else { return Ok(Vec::new()) };
-        let idents = self.context().named(&parsed)?;
+        self.check_length(statement)?;
+        let Some(prepared) = statement::prepare_now(statement)? else { return Ok(Vec::new()) };
+        let idents = self.context().named(&prepared.relations)?;
         let mut names: Vec<String> = idents.iter().map(|i| shown_name(&self.shared, i)).collect();
         names.sort();
         names.dedup();
@@ -200,30 +201,31 @@ impl Session {
         statement: &str,
         declared: &[Option<DataType>],
     ) -> Result<Description, SqlError> {
-        let Some(parsed) = self.parse(statement)? else {
-            return Ok(Description { parameters: Vec::new(), columns: None });
+        let prepared = match self.prepare(statement).await {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Ok(Description { parameters: Vec::new(), columns: None }),
+            Err(error) => return self.note_error(Err(error)),
         };
-        self.check_transaction(&parsed)?;
-        let result = self.describe_parsed(statement, parsed, declared).await;
+        self.check_transaction(&prepared.statement)?;
+        let result = self.describe_prepared(statement, prepared, declared).await;
         self.note_error(result)
     }
 
-    async fn describe_parsed(
+    async fn describe_prepared(
         &mut self,
         text: &str,
-        parsed: Statement,
+        prepared: Arc<Prepared>,
         declared: &[Option<DataType>],
     ) -> Result<Description, SqlError> {
-        let mentioned = parameters::mentioned(&parsed)?;
-        let mut types = mentioned.hints.clone();
-        if let Some(columns) = control::columns(&parsed) {
-            return Ok(Description { parameters: vec![DataType::Utf8; mentioned.count], columns });
+        let count = prepared.mentioned.count;
+        let mut types = prepared.mentioned.hints.clone();
+        if let Some(columns) = control::columns(&prepared.statement) {
+            return Ok(Description { parameters: vec![DataType::Utf8; count], columns });
         }
-        let catalog = mentions_catalog(text);
-        let view = self.view(&parsed, catalog).await?;
+        let view = self.view(&prepared).await?;
         let context = self.context();
-        if mentioned.count > 0 {
-            for (number, found) in context.infer(&parsed, catalog, &view).await {
+        if count > 0 {
+            for (number, found) in context.infer(&prepared, &view).await {
                 types.entry(number).or_insert(found);
             }
         }
@@ -233,11 +235,8 @@ impl Session {
             }
         }
         self.remember(text, &types);
-        let parameters =
-            (1..=mentioned.count).map(|n| types.get(&n).cloned().unwrap_or(DataType::Utf8)).collect();
-        let mut bound = parsed;
-        parameters::bind_nulls(&mut bound, &types)?;
-        let columns = context.columns(bound, catalog, view).await?;
+        let parameters = (1..=count).map(|n| types.get(&n).cloned().unwrap_or(DataType::Utf8)).collect();
+        let columns = context.columns(prepared, types, view).await?;
         Ok(Description { parameters, columns: Some(columns) })
     }
 
@@ -250,29 +249,27 @@ impl Session {
 
     /// Runs one statement. Dropping the returned stream cancels it.
     pub async fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<Answer, SqlError> {
-        let parsed = match self.parse(statement) {
-            Ok(Some(parsed)) => parsed,
+        let prepared = match self.prepare(statement).await {
+            Ok(Some(prepared)) => prepared,
             Ok(None) => return Ok(Answer::Empty),
             Err(error) => return self.note_error(Err(error)),
         };
-        self.check_transaction(&parsed)?;
-        let result = self.execute_parsed(statement, parsed, parameters).await;
+        self.check_transaction(&prepared.statement)?;
+        let result = self.execute_prepared(statement, prepared, parameters).await;
         self.note_error(result)
     }
 
-    async fn execute_parsed(
+    async fn execute_prepared(
         &mut self,
         text: &str,
-        mut parsed: Statement,
+        prepared: Arc<Prepared>,
         values: &[Value],
     ) -> Result<Answer, SqlError> {
         self.inputs.clear();
-        if !control::reads(&parsed) {
-            return self.control(&parsed, text);
+        if !reads(&prepared.statement) {
+            return self.control(&prepared.statement, text);
         }
-        let catalog = mentions_catalog(text);
-        let view = self.view(&parsed, catalog).await?;
-        let mentioned = parameters::mentioned(&parsed)?;
+        let mentioned = &prepared.mentioned;
         if mentioned.count > values.len() {
             return Err(SqlError::new(
                 "08P01",
@@ -283,39 +280,42 @@ impl Session {
                 ),
             ));
         }
-        if mentioned.count > 0 {
-            let untyped = |(index, value): (usize, &Value)| {
-                matches!(value, Value::Text(_) | Value::Null) && !mentioned.hints.contains_key(&(index + 1))
-            };
-            let types = match self.described.get(text) {
-                Some(types) => types.clone(),
-                None if values.iter().enumerate().any(untyped) => {
-                    let mut types = mentioned.hints.clone();
-                    for (number, found) in self.context().infer(&parsed, catalog, &view).await {
-                        types.entry(number).or_insert(found);
-                    }
-                    self.remember(text, &types);
-                    types
+        let view = self.view(&prepared).await?;
+        let untyped = |(index, value): (usize, &Value)| {
+            matches!(value, Value::Text(_) | Value::Null) && !mentioned.hints.contains_key(&(index + 1))
+        };
+        let types = match self.described.get(text) {
+            Some(types) => types.clone(),
+            None if mentioned.count > 0 && values.iter().enumerate().any(untyped) => {
+                let mut types = mentioned.hints.clone();
+                for (number, found) in self.context().infer(&prepared, &view).await {
+                    types.entry(number).or_insert(found);
                 }
-                None => mentioned.hints,
-            };
-            parameters::bind(&mut parsed, values, &types)?;
-        }
+                self.remember(text, &types);
+                types
+            }
+            None => mentioned.hints.clone(),
+        };
         let context = self.context();
-        self.inputs = context.inputs_of(&parsed, &view)?;
+        self.inputs = context.inputs_of(&prepared.relations, &view)?;
         let open = self.transaction.is_some().then(|| Arc::clone(&self.failed));
-        context.run(parsed, catalog, view, open).await
+        context.run(prepared, values.to_vec(), types, view, open).await
     }
 
-    fn parse(&self, text: &str) -> Result<Option<Statement>, SqlError> {
+    fn check_length(&self, text: &str) -> Result<(), SqlError> {
         let limit = self.shared.settings.statement_bytes_max;
-        if text.len() > limit {
-            return Err(SqlError::new(
-                "54000",
-                format!("a statement of {} bytes is longer than the limit of {limit}", text.len()),
-            ));
+        if text.len() <= limit {
+            return Ok(());
         }
-        statement::parse(text)
+        Err(SqlError::new(
+            "54000",
+            format!("a statement of {} bytes is longer than the limit of {limit}", text.len()),
+        ))
+    }
+
+    async fn prepare(&self, text: &str) -> Result<Option<Arc<Prepared>>, SqlError> {
+        self.check_length(text)?;
+        Ok(statement::prepare(text).await?.map(Arc::new))
     }
 
     fn context(&self) -> run::Context {
@@ -335,10 +335,11 @@ impl Session {
     }
 
     /// The transaction's view, or one for this statement.
-    async fn view(&mut self, parsed: &Statement, catalog: bool) -> Result<Arc<ReadView>, SqlError> {
+    async fn view(&mut self, prepared: &Prepared) -> Result<Arc<ReadView>, SqlError> {
         let context = self.context();
         let Some(transaction) = &mut self.transaction else {
-            return context.pin(if catalog { None } else { Some(context.named(parsed)?) }).await;
+            let named = context.named(&prepared.relations)?;
+            return context.pin(if prepared.catalog { None } else { Some(named) }).await;
         };
         match &transaction.view {
             Some(view) => Ok(Arc::clone(view)),
@@ -383,3 +384,6 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

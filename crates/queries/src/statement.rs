@@ -6,24 +6,30 @@
 
 pub(crate) mod parameters;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::TableReference;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::{Select, SelectItem, SetExpr, Statement, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Select, SelectItem, SetExpr, Statement, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use tokio::sync::oneshot;
 
 use crate::error::SqlError;
-use crate::pg_catalog::rewrite::output_name;
+use crate::pg_catalog::rewrite::{mentions_catalog, output_name};
+use crate::statement::parameters::Mentioned;
 
 /// Longest chain of operators (`a OR b OR …`) without parentheses or commas between: each is one level of a tree.
-const CHAIN_MAX: usize = 500;
+const CHAIN_MAX: usize = 400;
 /// Most relations of one `FROM`, and most set operations or joins in a statement.
-const RELATIONS_MAX: usize = 200;
+const RELATIONS_MAX: usize = 64;
+
+/// Most parentheses within one another; the parser stops before.
+const NESTING_MAX: usize = 200;
 
 /// Splits a text at its semicolons; quotes, dollar quotes and comments are respected. Statements without any words
 /// are left out.
@@ -128,14 +134,77 @@ fn end_of_comment(bytes: &[u8], open: usize) -> usize {
     bytes.len()
 }
 
-/// Parses one statement; none when there is nothing but blanks and comments.
-pub(crate) fn parse(text: &str) -> Result<Option<Statement>, SqlError> {
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
+/// A parsed statement and what its tree tells. Working on a tree recurses, with frames of tens of kilobytes in builds
+/// without optimisation: so that is done on a stack of its own as soon as the tree may be deep.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub statement: Statement,
+    /// The relations that it reads, without its own `WITH` names.
+    pub relations: Vec<TableReference>,
+    pub mentioned: Mentioned,
+    /// It reads catalogs.
+    pub catalog: bool,
+}
+
+/// Depth up to which a tree is worked on where we are.
+const SHALLOW: usize = 12;
+/// Length of a text up to which it is parsed where we are, in bytes.
+const SHORT: usize = 16 << 10;
+/// Stack for deep trees, in bytes; only touched pages cost memory.
+pub(crate) const DEEP_STACK_BYTES: usize = 128 << 20;
+
+/// Parses one statement; none when there is nothing but blanks and comments. Blocks a little for a long text.
+pub(crate) fn prepare_now(text: &str) -> Result<Option<Prepared>, SqlError> {
+    let (tokens, depth) = tokens(text)?;
+    if depth <= SHALLOW {
+        return prepare_here(text, tokens);
+    }
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new()
+            .name("parser".into())
+            .stack_size(DEEP_STACK_BYTES)
+            .spawn_scoped(scope, || prepare_here(text, tokens))
+            .map_err(no_thread)?;
+        worker.join().unwrap_or_else(|_| Err(SqlError::internal("the parser panicked")))
+    })
+}
+
+/// The same without ever blocking.
+pub(crate) async fn prepare(text: &str) -> Result<Option<Prepared>, SqlError> {
+    if text.len() <= SHORT {
+        let (tokens, depth) = tokens(text)?;
+        if depth <= SHALLOW {
+            return prepare_here(text, tokens);
+        }
+    }
+    let text = text.to_string();
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        let _ = sender.send(tokens(&text).and_then(|(tokens, _)| prepare_here(&text, tokens)));
+    };
+    std::thread::Builder::new()
+        .name("parser".into())
+        .stack_size(DEEP_STACK_BYTES)
+        .spawn(work)
+        .map_err(no_thread)?;
+    receiver.await.unwrap_or_else(|_| Err(SqlError::internal("the parser panicked")))
+}
+
+pub(crate) fn no_thread(error: std::io::Error) -> SqlError {
+    SqlError::new("53000", format!("cannot start a thread to plan with: {error}"))
+}
+
+fn tokens(text: &str) -> Result<(Vec<TokenWithSpan>, usize), SqlError> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
         .tokenize_with_location()
         .map_err(|e| SqlError::syntax(format!("syntax error: {e}")))?;
-    check_shape(tokens.iter().map(|t| &t.token))?;
-    let mut statements = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements()?;
+    let depth = check_shape(tokens.iter().map(|t| &t.token))?;
+    Ok((tokens, depth))
+}
+
+fn prepare_here(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Option<Prepared>, SqlError> {
+    let mut statements =
+        Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(tokens).parse_statements()?;
     if statements.len() > 1 {
         return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement"));
     }
@@ -144,7 +213,9 @@ pub(crate) fn parse(text: &str) -> Result<Option<Statement>, SqlError> {
     if wide.is_break() {
         return Err(too_complex());
     }
-    Ok(Some(statement))
+    let relations = if crate::session::reads(&statement) { relations(&statement)? } else { Vec::new() };
+    let mentioned = parameters::mentioned(&statement)?;
+    Ok(Some(Prepared { statement, relations, mentioned, catalog: mentions_catalog(text) }))
 }
 
 fn too_complex() -> SqlError {
@@ -162,13 +233,16 @@ impl Visitor for WideFrom {
 }
 
 /// Chains of operators become trees as deep as they are long: refuse before anything recurses over them.
-fn check_shape<'a>(tokens: impl Iterator<Item = &'a Token>) -> Result<(), SqlError> {
+/// Returns a bound of the tree's depth.
+fn check_shape<'a>(tokens: impl Iterator<Item = &'a Token>) -> Result<usize, SqlError> {
     let mut chains = vec![0usize];
     let mut relations = 0usize;
+    let mut deepest = 0;
     for token in tokens {
         let mut operator = false;
         match token {
             Token::Whitespace(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => {}
+            Token::LParen if chains.len() > NESTING_MAX => return Err(too_complex()),
             Token::LParen => chains.push(0),
             Token::RParen => {
                 if chains.len() > 1 {
@@ -201,15 +275,50 @@ fn check_shape<'a>(tokens: impl Iterator<Item = &'a Token>) -> Result<(), SqlErr
         if relations > RELATIONS_MAX {
             return Err(too_complex());
         }
+        if operator {
+            deepest = deepest.max(chains.iter().sum::<usize>() + chains.len());
+        }
+        deepest = deepest.max(chains.len());
     }
-    Ok(())
+    Ok(deepest + relations)
 }
 
 /// The relations that a statement reads, without its own `WITH` names, in order of name.
-pub(crate) fn relations(statement: &Statement) -> Result<Vec<TableReference>, SqlError> {
+fn relations(statement: &Statement) -> Result<Vec<TableReference>, SqlError> {
     let wrapped = EngineStatement::Statement(Box::new(statement.clone()));
-    let (relations, _) = resolve_table_references(&wrapped, true)?;
+    let (mut relations, _) = resolve_table_references(&wrapped, true)?;
+    let mut factors = Factors::default();
+    let _: ControlFlow<()> = statement.visit(&mut factors);
+    relations.retain(|r| {
+        let name = r.to_string();
+        factors.plain.contains(&name) || !factors.functions.contains(&name)
+    });
     Ok(relations)
+}
+
+/// Names in `FROM`: of relations, and of functions, which look the same to the planner's own search.
+#[derive(Default)]
+struct Factors {
+    plain: HashSet<String>,
+    functions: HashSet<String>,
+}
+
+impl Visitor for Factors {
+    type Break = ();
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor {
+            let parts = name.0.iter().filter_map(|p| p.as_ident());
+            let folded =
+                parts.map(|i| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() });
+            let name = folded.collect::<Vec<_>>().join(".");
+            if args.is_some() {
+                self.functions.insert(name)
+            } else {
+                self.plain.insert(name)
+            };
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Names of the result's columns as PostgreSQL gives them; `None` for those that a wildcard stands for, where the
@@ -235,8 +344,13 @@ pub(crate) fn output_names(statement: &Statement) -> Option<Vec<Option<String>>>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The tree of a text.
+    pub(crate) fn parse(text: &str) -> Result<Option<Statement>, SqlError> {
+        Ok(prepare_now(text)?.map(|p| p.statement))
+    }
 
     #[test]
     fn splitting_respects_quotes_and_comments() {

@@ -88,14 +88,13 @@ pub fn by_name(name: &str) -> Option<PgType> {
     TYPES.iter().copied().find(|t| t.name == name || t.sql_name == name)
 }
 
-/// What a column of an Arrow type is in PostgreSQL. Structs and maps are `json`; unsigned 64-bit integers `numeric`.
+/// What a column of an Arrow type is in PostgreSQL. Structs and maps are `json`.
 pub fn of_arrow(data_type: &DataType) -> ColumnType {
     let (name, modifier) = match data_type {
         DataType::Boolean => ("bool", -1),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => ("int2", -1),
         DataType::Int32 | DataType::UInt16 => ("int4", -1),
-        DataType::Int64 | DataType::UInt32 => ("int8", -1),
-        DataType::UInt64 => ("numeric", -1),
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => ("int8", -1),
         DataType::Float16 | DataType::Float32 => ("float4", -1),
         DataType::Float64 => ("float8", -1),
         DataType::Decimal32(p, s)

@@ -11,9 +11,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
+    Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -73,6 +73,10 @@ impl VisitorMut for Rewriter {
                 }
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         distinct_names(select);
         ControlFlow::Continue(())
     }
@@ -117,6 +121,22 @@ fn postgres_names(expr: &mut Expr) {
             let name = ident.value.to_lowercase();
             if matches!(name.as_str(), "current_schema" | "current_catalog" | "session_user") {
                 *expr = call(&name, Vec::new());
+            }
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            // `(row).field`: the planner wants the field's name as text. What leads to a column by names it knows.
+            let named = matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+            let leading = |a: &AccessExpr| named && matches!(a, AccessExpr::Dot(_));
+            let skip = access_chain.iter().take_while(|a| leading(a)).count();
+            for access in access_chain.iter_mut().skip(skip) {
+                if let AccessExpr::Dot(Expr::Identifier(ident)) = access {
+                    let name = if ident.quote_style.is_some() {
+                        ident.value.clone()
+                    } else {
+                        ident.value.to_lowercase()
+                    };
+                    *access = AccessExpr::Dot(Expr::Value(Value::SingleQuotedString(name).into()));
+                }
             }
         }
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
@@ -249,6 +269,8 @@ fn distinct_names(select: &mut Select) {
             SelectItem::ExprWithAlias { alias, .. } => alias.to_string(),
             _ => continue,
         };
+        // Unquoted names differ in nothing but their spelling.
+        let key = if key.contains(['"', '\'']) { key } else { key.to_lowercase() };
         if seen.insert(key) {
             continue;
         }
@@ -265,13 +287,10 @@ pub(crate) fn output_name(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => fold(ident),
         Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
-        Expr::CompoundFieldAccess { root, access_chain } => {
-            use datafusion::sql::sqlparser::ast::AccessExpr;
-            match access_chain.last() {
-                Some(AccessExpr::Dot(Expr::Identifier(ident))) => fold(ident),
-                _ => output_name(root),
-            }
-        }
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(ident))) => fold(ident),
+            _ => output_name(root),
+        },
         Expr::Function(function) => last_part(&function.name),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
         Expr::Cast { expr: inner, data_type, .. } => match output_name(inner).as_str() {

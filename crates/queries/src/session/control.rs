@@ -18,7 +18,7 @@ use super::{Answer, Session, Transaction, TransactionState};
 use crate::error::SqlError;
 
 /// Whether a statement reads tables, so that it is planned and run.
-pub(super) fn reads(statement: &Statement) -> bool {
+pub(crate) fn reads(statement: &Statement) -> bool {
     match statement {
         Statement::Query(query) => !writes(&query.body),
         Statement::Explain { statement, .. } => reads(statement),
@@ -139,9 +139,7 @@ impl Session {
                 }
             }
             Set::SetRole { role_name: None, .. } => {}
-            other => {
-                return Err(SqlError::unsupported(format!("{other} is not supported")));
-            }
+            _ => return Err(SqlError::unsupported("this form of SET is not supported")),
         }
         done("SET")
     }
@@ -246,9 +244,12 @@ fn setting_text(values: &[Expr]) -> Result<Option<String>, SqlError> {
                 Literal::Boolean(flag) => flag.to_string(),
                 other => return Err(SqlError::syntax(format!("syntax error at or near \"{other}\""))),
             },
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => format!("-{expr}"),
-            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => expr.to_string(),
-            other => return Err(SqlError::syntax(format!("syntax error at or near \"{other}\""))),
+            Expr::UnaryOp { op, expr } => match (op, expr.as_ref()) {
+                (UnaryOperator::Minus, Expr::Value(value)) => format!("-{value}"),
+                (UnaryOperator::Plus, Expr::Value(value)) => value.to_string(),
+                _ => return Err(SqlError::syntax("a setting takes a name, a text or a number")),
+            },
+            _ => return Err(SqlError::syntax("a setting takes a name, a text or a number")),
         });
     }
     Ok(Some(parts.join(", ")))

@@ -26,14 +26,14 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
 use tables::TableIdent;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::explain::{self, Options};
 use super::result::Shape;
 use super::settings::SharedSettings;
-use super::{Answer, InputRead};
+use super::{Answer, InputRead, Value};
 use crate::engine::{Shared, shown_name};
 use crate::error::{SqlError, nearest};
 use crate::hybrid::HybridTable;
@@ -41,7 +41,7 @@ use crate::pg_catalog::functions::{self, Facts};
 use crate::pg_catalog::snapshot::{CatalogSnapshot, NewRelation};
 use crate::pg_catalog::{relations, rewrite, rows};
 use crate::read_view::{Freshness, PinnedTable, ReadView, all_idents};
-use crate::statement;
+use crate::statement::{self, Prepared, parameters};
 
 /// Batches computed ahead of the client.
 const BATCHES_AHEAD: usize = 2;
@@ -114,6 +114,40 @@ impl Context {
         })
     }
 
+    /// Runs planning on the compute runtime's clock and reactor, but on a stack of its own: the planner recurses over
+    /// expressions, and a pool's stacks are too small for the deepest that are let in. Dropping the future stops it.
+    async fn on_deep_stack<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, SqlError>> + Send + 'static,
+    ) -> Result<T, SqlError> {
+        let (mut sender, receiver) = oneshot::channel();
+        let handle = self.shared.deps.compute.clone();
+        let plan = move || {
+            let done = handle.block_on(async {
+                tokio::select! {
+                    result = work => Some(result),
+                    () = sender.closed() => None,
+                }
+            });
+            if let Some(result) = done {
+                let _ = sender.send(result);
+            }
+        };
+        std::thread::Builder::new()
+            .name("planner".into())
+            .stack_size(statement::DEEP_STACK_BYTES)
+            .spawn(plan)
+            .map_err(statement::no_thread)?;
+        let planned =
+            async { receiver.await.unwrap_or_else(|_| Err(SqlError::internal("the planner panicked"))) };
+        match self.timeout {
+            Some(limit) => tokio::time::timeout(limit, planned)
+                .await
+                .unwrap_or_else(|_| Err(SqlError::canceled("statement timeout"))),
+            None => planned.await,
+        }
+    }
+
     fn resolve(&self, reference: &TableReference) -> Result<Resolved, SqlError> {
         if let Some(catalog) = reference.catalog()
             && catalog != &*self.database
@@ -141,10 +175,10 @@ impl Context {
     }
 
     /// Places of all tables that a statement may read.
-    pub(super) fn named(&self, statement: &Statement) -> Result<Vec<TableIdent>, SqlError> {
+    pub(super) fn named(&self, relations: &[TableReference]) -> Result<Vec<TableIdent>, SqlError> {
         let mut idents = Vec::new();
-        for reference in statement::relations(statement)? {
-            if let Resolved::Table(places) = self.resolve(&reference)? {
+        for reference in relations {
+            if let Resolved::Table(places) = self.resolve(reference)? {
                 // Of several places only those that exist matter; of one, its absence is an error later on.
                 idents.extend(places);
             }
@@ -157,10 +191,14 @@ impl Context {
     }
 
     /// The pinned tables that a statement reads.
-    fn tables_of(&self, statement: &Statement, view: &ReadView) -> Result<Vec<Arc<PinnedTable>>, SqlError> {
+    fn tables_of(
+        &self,
+        relations: &[TableReference],
+        view: &ReadView,
+    ) -> Result<Vec<Arc<PinnedTable>>, SqlError> {
         let mut tables = Vec::new();
-        for reference in statement::relations(statement)? {
-            if let Resolved::Table(places) = self.resolve(&reference)?
+        for reference in relations {
+            if let Resolved::Table(places) = self.resolve(reference)?
                 && let Some(table) = places.iter().find_map(|i| view.tables.get(i))
                 && !tables.iter().any(|t| Arc::ptr_eq(t, table))
             {
@@ -172,7 +210,7 @@ impl Context {
 
     pub(super) fn inputs_of(
         &self,
-        statement: &Statement,
+        relations: &[TableReference],
         view: &ReadView,
     ) -> Result<Vec<InputRead>, SqlError> {
         let read = |t: &Arc<PinnedTable>| InputRead {
@@ -180,7 +218,7 @@ impl Context {
             snapshot_id: t.table.as_ref().and_then(tables::Table::current_snapshot_id),
             offsets: t.marks(),
         };
-        Ok(self.tables_of(statement, view)?.iter().map(read).collect())
+        Ok(self.tables_of(relations, view)?.iter().map(read).collect())
     }
 
     fn missing(&self, reference: &TableReference) -> SqlError {
@@ -203,12 +241,7 @@ impl Context {
     }
 
     /// The planner with exactly what one statement may see.
-    fn planner(
-        &self,
-        statement: &Statement,
-        catalog: bool,
-        view: &ReadView,
-    ) -> Result<SessionState, SqlError> {
+    fn planner(&self, prepared: &Prepared, view: &ReadView) -> Result<SessionState, SqlError> {
         let mut state = self.shared.planner.clone();
         let default_schema = self.shared.deps.tables.settings().default_namespace.clone();
         let options = state.config_mut().options_mut();
@@ -216,7 +249,7 @@ impl Context {
         options.catalog.default_schema.clone_from(&default_schema);
         options.execution.time_zone = Some(self.time_zone.clone());
         state.mark_start_execution();
-        let snapshot = Arc::new(self.snapshot(if catalog { Some(view) } else { None })?);
+        let snapshot = Arc::new(self.snapshot(if prepared.catalog { Some(view) } else { None })?);
         let facts = Facts {
             catalog: Arc::clone(&snapshot),
             settings: Arc::clone(&self.settings),
@@ -226,9 +259,9 @@ impl Context {
             state.register_udf(Arc::new(function))?;
         }
         let schemas: MemoryCatalogProvider = MemoryCatalogProvider::new();
-        for reference in statement::relations(statement)? {
-            let provider = self.provider(&reference, view, &snapshot)?;
-            let place = reference.resolve(&self.database, &default_schema);
+        for reference in &prepared.relations {
+            let provider = self.provider(reference, view, &snapshot)?;
+            let place = reference.clone().resolve(&self.database, &default_schema);
             let schema = match schemas.schema(&place.schema) {
                 Some(schema) => schema,
                 None => {
@@ -299,16 +332,16 @@ impl Context {
         Ok(CatalogSnapshot::new(&self.database, &self.user, path, schemas, tables))
     }
 
+    /// Plans a tree of a prepared statement (itself, or what `EXPLAIN` is about), with parameters put in place.
     async fn logical(
         &self,
-        statement: &Statement,
-        catalog: bool,
+        mut tree: Statement,
+        prepared: &Prepared,
         view: &ReadView,
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
-        let state = self.planner(statement, catalog, view)?;
-        let mut rewritten = statement.clone();
-        rewrite::rewrite(&mut rewritten, catalog);
-        let plan = state.statement_to_plan(EngineStatement::Statement(Box::new(rewritten))).await?;
+        let state = self.planner(prepared, view)?;
+        rewrite::rewrite(&mut tree, prepared.catalog);
+        let plan = state.statement_to_plan(EngineStatement::Statement(Box::new(tree))).await?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -323,13 +356,12 @@ impl Context {
     /// Parameter types that the statement's operators tell, by number from 1. What cannot be told is left out.
     pub(super) async fn infer(
         &self,
-        statement: &Statement,
-        catalog: bool,
+        prepared: &Arc<Prepared>,
         view: &Arc<ReadView>,
     ) -> BTreeMap<usize, DataType> {
-        let (context, statement, view) = (self.clone(), statement.clone(), Arc::clone(view));
+        let (context, prepared, view) = (self.clone(), Arc::clone(prepared), Arc::clone(view));
         let work = async move {
-            let (_, plan) = context.logical(&statement, catalog, &view).await?;
+            let (_, plan) = context.logical(prepared.statement.clone(), &prepared, &view).await?;
             let mut types = BTreeMap::new();
             for (name, found) in plan.get_parameter_types()? {
                 let number = name.strip_prefix('$').and_then(|n| n.parse().ok());
@@ -339,21 +371,25 @@ impl Context {
             }
             Ok(types)
         };
+        let Ok(_permit) = self.admitted().await else { return BTreeMap::new() };
         // A statement may be plannable only once its parameters have values: then they are text.
-        self.on_compute(work).await.unwrap_or_default()
+        self.on_deep_stack(work).await.unwrap_or_default()
     }
 
-    /// Result columns of a statement without parameters.
+    /// Result columns of a statement whose parameters have these types.
     pub(super) async fn columns(
         &self,
-        statement: Statement,
-        catalog: bool,
+        prepared: Arc<Prepared>,
+        types: BTreeMap<usize, DataType>,
         view: Arc<ReadView>,
     ) -> Result<SchemaRef, SqlError> {
         let context = self.clone();
-        self.on_compute(async move {
-            let names = statement::output_names(&statement);
-            let (state, plan) = context.logical(&statement, catalog, &view).await?;
+        let _permit = self.admitted().await?;
+        self.on_deep_stack(async move {
+            let names = statement::output_names(&prepared.statement);
+            let mut tree = prepared.statement.clone();
+            parameters::bind_nulls(&mut tree, &types)?;
+            let (state, plan) = context.logical(tree, &prepared, &view).await?;
             // Types settle when the analyzer has run.
             let plan = state.optimize(&plan)?;
             Ok(Shape::new(plan.schema().as_arrow(), names).columns)
@@ -363,12 +399,12 @@ impl Context {
 
     async fn planned(
         &self,
-        statement: &Statement,
-        catalog: bool,
+        tree: Statement,
+        prepared: &Prepared,
         view: &ReadView,
     ) -> Result<Planned, SqlError> {
-        let names = statement::output_names(statement);
-        let (state, plan) = self.logical(statement, catalog, view).await?;
+        let names = statement::output_names(&tree);
+        let (state, plan) = self.logical(tree, prepared, view).await?;
         let plan = state.create_physical_plan(&plan).await?;
         Ok(Planned { shape: Shape::new(&plan.schema(), names), task: state.task_ctx(), plan })
     }
@@ -376,32 +412,35 @@ impl Context {
     /// Plans and starts a statement. `failed` is set when its rows end in an error.
     pub(super) async fn run(
         self,
-        statement: Statement,
-        catalog: bool,
+        prepared: Arc<Prepared>,
+        values: Vec<Value>,
+        types: BTreeMap<usize, DataType>,
         view: Arc<ReadView>,
         failed: Option<Arc<AtomicBool>>,
     ) -> Result<Answer, SqlError> {
         let started = Instant::now();
         let context = self.clone();
-        let (planned, permit) = match statement {
-            Statement::Explain { statement, analyze, verbose, .. } => {
-                return self
-                    .on_compute(async move {
-                        let _permit = context.admit().await?;
-                        let planned = context.planned(&statement, catalog, &view).await?;
-                        let tables = context.tables_of(&statement, &view)?;
-                        explain::answer(&context, planned, &tables, Options { analyze, verbose }).await
-                    })
-                    .await;
-            }
-            statement => {
-                let work = async move {
-                    let permit = context.admit().await?;
-                    Ok((context.planned(&statement, catalog, &view).await?, permit))
+        let permit = self.admitted().await?;
+        if let Statement::Explain { analyze, verbose, .. } = &prepared.statement {
+            let options = Options { analyze: *analyze, verbose: *verbose };
+            let work = async move {
+                let Statement::Explain { statement, .. } = &prepared.statement else {
+                    return Err(SqlError::internal("EXPLAIN lost its statement"));
                 };
-                self.on_compute(work).await?
-            }
+                let mut tree = statement.as_ref().clone();
+                parameters::bind(&mut tree, &values, &types)?;
+                let planned = context.planned(tree, &prepared, &view).await?;
+                let tables = context.tables_of(&prepared.relations, &view)?;
+                explain::answer(&context, planned, &tables, options).await
+            };
+            return self.on_deep_stack(work).await;
+        }
+        let work = async move {
+            let mut tree = prepared.statement.clone();
+            parameters::bind(&mut tree, &values, &types)?;
+            context.planned(tree, &prepared, &view).await
         };
+        let planned = self.on_deep_stack(work).await?;
         let (sender, receiver) = mpsc::channel::<Result<RecordBatch, SqlError>>(BATCHES_AHEAD);
         let columns = Arc::clone(&planned.shape.columns);
         let deadline = self.timeout.map(|t| started + t);
@@ -420,6 +459,16 @@ impl Context {
             receiver.recv().await.map(|item| (item, (receiver, task)))
         });
         Ok(Answer::Rows { columns, rows: Box::pin(rows) })
+    }
+
+    /// Waits for a place among the running statements, no longer than the statement may take.
+    async fn admitted(&self) -> Result<tokio::sync::OwnedSemaphorePermit, SqlError> {
+        match self.timeout {
+            Some(limit) => tokio::time::timeout(limit, self.admit())
+                .await
+                .unwrap_or_else(|_| Err(SqlError::canceled("statement timeout"))),
+            None => self.admit().await,
+        }
     }
 
     async fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, SqlError> {
