@@ -28,6 +28,8 @@ use super::{Answer, text};
 /// First version whose clients may send zstd (KIP-110).
 const ZSTD_SINCE: i16 = 7;
 const ZSTD: u8 = 4;
+/// The bits of the attributes that name the codec.
+const CODEC: u8 = 0x07;
 const TRANSACTIONAL: u8 = 0x10;
 /// Where the low byte of a v2 batch's attributes lies.
 const ATTRIBUTES_AT: usize = 22;
@@ -51,6 +53,10 @@ impl Refusal {
     }
 }
 
+/// A topic and its batches by partition, as they came.
+type Batches = (String, Vec<(i32, Option<Bytes>)>);
+
+/// A topic and what became of its batches.
 struct TopicBatches {
     name: String,
     partitions: Vec<(i32, Outcome)>,
@@ -73,18 +79,14 @@ pub(super) async fn start(
     let batches = take_apart(request);
     let bytes = batches.iter().flat_map(|(_, p)| p).map(|(_, b)| b.as_ref().map_or(0, Bytes::len)).sum();
     let gate = broker.unsynced.enter(bytes).await;
-    let mut topics = Vec::with_capacity(batches.len());
-    for (name, partitions) in batches {
-        let mut outcomes = Vec::with_capacity(partitions.len());
-        for (partition, records) in partitions {
-            let outcome = match &refusal {
-                Some(refusal) => Outcome::Refused(refusal.clone()),
-                None => append(broker, &name, partition, records, header.version),
-            };
-            outcomes.push((partition, outcome));
-        }
-        topics.push(TopicBatches { name, partitions: outcomes });
-    }
+    let version = header.version;
+    let topics = if batches.iter().flat_map(|(_, p)| p).any(|(_, b)| is_compressed(b.as_ref())) {
+        // The log unpacks compressed batches to check them, which may take longer than other connections should wait.
+        let broker = Arc::clone(broker);
+        super::off_thread(move || append_all(&broker, batches, refusal.as_ref(), version)).await?
+    } else {
+        append_all(broker, batches, refusal.as_ref(), version)
+    };
     Ok(async move {
         let response = settle(topics).await;
         drop(gate);
@@ -93,9 +95,32 @@ pub(super) async fn start(
     .boxed())
 }
 
+fn is_compressed(batch: Option<&Bytes>) -> bool {
+    batch.and_then(|batch| batch.get(ATTRIBUTES_AT)).is_some_and(|attributes| attributes & CODEC != 0)
+}
+
+fn append_all(
+    broker: &Broker,
+    batches: Vec<Batches>,
+    refusal: Option<&Refusal>,
+    version: i16,
+) -> Vec<TopicBatches> {
+    let topics = batches.into_iter().map(|(name, partitions)| {
+        let outcomes = partitions.into_iter().map(|(partition, records)| {
+            let outcome = match refusal {
+                Some(refusal) => Outcome::Refused(refusal.clone()),
+                None => append(broker, &name, partition, records, version),
+            };
+            (partition, outcome)
+        });
+        TopicBatches { partitions: outcomes.collect(), name: name.clone() }
+    });
+    topics.collect()
+}
+
 /// Takes names and batches out of the decoded request and lets the rest go: a batch that is the last holder of its
 /// frame is patched in place by the log instead of being copied.
-fn take_apart(request: ProduceRequest) -> Vec<(String, Vec<(i32, Option<Bytes>)>)> {
+fn take_apart(request: ProduceRequest) -> Vec<Batches> {
     let topics = request.topic_data.into_iter().map(|topic| {
         let partitions = topic.partition_data.into_iter().map(|p| (p.index, p.records));
         (topic.name.to_string(), partitions.collect())
@@ -109,7 +134,7 @@ fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, 
         return refused(Code::InvalidRecord, "no records were sent for this partition");
     };
     let attributes = batch.get(ATTRIBUTES_AT).copied().unwrap_or(0);
-    if attributes & 0x07 == ZSTD && version < ZSTD_SINCE {
+    if attributes & CODEC == ZSTD && version < ZSTD_SINCE {
         return refused(
             Code::UnsupportedCompressionType,
             "zstd needs produce requests of version 7 or later",

@@ -131,12 +131,12 @@ async fn a_bomb_in_a_batch_is_refused_and_the_node_goes_on() {
     let node = Node::with_topic("t", 1).await;
     let mut canary = Canary::new(&node).await;
     let mut attacker = node.client().await;
-    // Some kilobytes that unpack to more than the log would ever unpack. Batches are kept as they come, so it is no
-    // error to take it; nobody may unpack it.
+    // Some kilobytes that unpack to more than the log ever unpacks.
     let mut zeros = ::topics::batch::BatchBuilder::new().compression(::topics::batch::Compression::Zstd);
     zeros.push(1_700_000_000_000, None, Some(&vec![0; 65 << 20]), &[]);
     node.create("zeros", 1).await;
-    attacker.produce("zeros", 0, zeros.build().unwrap()).await;
+    let (error, _) = attacker.produce("zeros", 0, zeros.build().unwrap()).await;
+    assert_ne!(error, 0);
     canary.sing().await;
     // A batch that announces 2^31-1 records in a few bytes, with a right checksum.
     let mut bomb = batch(1).to_vec();
