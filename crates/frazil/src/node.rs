@@ -24,6 +24,10 @@ pub use listen::{Endpoints, Listeners, PortTaken, Ports};
 /// How long each phase of stopping may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Stack of a worker thread, bytes. SQL is parsed and planned recursively, and the default of 2 MiB overflows on what
+/// ordinary clients send to an unoptimised build; only pages that are touched take memory.
+const THREAD_STACK_BYTES: usize = 16 << 20;
+
 /// What a node is started with.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
@@ -158,6 +162,7 @@ impl Runtimes {
             Builder::new_multi_thread()
                 .thread_name(name)
                 .worker_threads(threads.max(1))
+                .thread_stack_size(THREAD_STACK_BYTES)
                 .enable_all()
                 .build()
                 .with_context(|| format!("cannot start the {name} threads"))

@@ -32,8 +32,8 @@ def main(port: int, table: str | None) -> None:
         assert not catalog.table_exists("public.none")
         try:
             catalog.create_namespace("mine")
-        except Exception as error:
-            assert "read-only" in str(error), error
+        except NotImplementedError:
+            pass  # the configuration does not list the endpoint
         else:
             raise AssertionError("a namespace was created in a read-only catalog")
     for name in catalog.list_tables("public"):

@@ -17,7 +17,7 @@ use super::errors::{Failure, Halt};
 use super::message::{Bind, Target};
 use super::parameters;
 use super::portal::{Opened, Portal, Prepared, State, check_supported};
-use super::types::{Column, parameter_oid};
+use super::types::{Column, parameter_oid, parameter_type};
 
 /// Prepared statements of one connection.
 const STATEMENTS_MAX: usize = 4096;
@@ -51,7 +51,8 @@ impl Connection {
     async fn prepare(&mut self, text: String, types: Vec<u32>) -> Result<Prepared, Halt> {
         check_supported(&text)?;
         let token = self.key.begin();
-        let describing = self.session.describe(&text);
+        let declared: Vec<Option<DataType>> = types.iter().map(|oid| parameter_type(*oid)).collect();
+        let describing = self.session.describe_with(&text, &declared);
         let described = interruptible(&token, &self.shutdown, &mut self.reader, describing).await??;
         // A type that the client names counts; where it names none, the inferred one does.
         let count = types.len().max(described.parameters.len());

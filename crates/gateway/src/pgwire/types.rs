@@ -153,6 +153,26 @@ pub(super) fn parameter_oid(data_type: &DataType) -> u32 {
     Column::of(&Field::new("", data_type.clone(), true)).oid()
 }
 
+/// The Arrow type that a client means by an OID; none where it says nothing that helps to plan.
+pub(super) fn parameter_type(oid: u32) -> Option<DataType> {
+    Some(match oid {
+        16 => DataType::Boolean,
+        17 => DataType::Binary,
+        20 => DataType::Int64,
+        21 => DataType::Int16,
+        23 => DataType::Int32,
+        26 => DataType::Int64,
+        25 | 1042 | 1043 => DataType::Utf8,
+        700 => DataType::Float32,
+        701 => DataType::Float64,
+        1082 => DataType::Date32,
+        1083 => DataType::Time64(TimeUnit::Microsecond),
+        1114 => DataType::Timestamp(TimeUnit::Microsecond, None),
+        1184 => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        _ => return None,
+    })
+}
+
 fn scalar_of(field: &Field) -> Scalar {
     let uuid = field.extension_type_name() == Some("arrow.uuid");
     match field.data_type() {
