@@ -9,6 +9,9 @@ pub mod consumer;
 pub mod error;
 pub mod producer;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
