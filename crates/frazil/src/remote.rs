@@ -26,6 +26,15 @@ pub struct Unreachable {
     pub reason: String,
 }
 
+/// What lies at the bottom of an error: `Connection refused`, without the layers that passed it on.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 /// Where the doors of a node are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {

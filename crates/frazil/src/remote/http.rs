@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::{CONNECT_LIMIT, Remote, Unreachable};
+use super::{CONNECT_LIMIT, Remote, Unreachable, innermost};
 
 /// A client of the HTTP doors.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ impl Http {
 async fn ask(what: &'static str, url: &str, request: RequestBuilder) -> anyhow::Result<Value> {
     let answer = request.send().await.map_err(|error| {
         if error.is_connect() || error.is_timeout() {
-            let reason = base::fault::chain(&error);
+            let reason = innermost(&error);
             anyhow::Error::new(Unreachable { what, address: url.to_owned(), reason })
         } else {
             anyhow::Error::new(error).context(format!("asking {what}"))

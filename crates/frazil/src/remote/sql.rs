@@ -8,7 +8,7 @@ use futures::{StreamExt, pin_mut};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::{CONNECT_LIMIT, Remote, Unreachable};
+use super::{CONNECT_LIMIT, Remote, Unreachable, innermost};
 use crate::output::{Cell, Column, Kind};
 
 /// A session on the node.
@@ -56,12 +56,10 @@ impl Sql {
         let (client, connection) =
             config.connect(NoTls).await.map_err(|error| match error.as_db_error() {
                 Some(_) => readable(error),
-                None => Unreachable {
-                    what: "SQL",
-                    address: remote.postgres.clone(),
-                    reason: base::fault::chain(&error),
+                None => {
+                    Unreachable { what: "SQL", address: remote.postgres.clone(), reason: innermost(&error) }
+                        .into()
                 }
-                .into(),
             })?;
         // Ends with the client; an error shows in the statement that was waiting.
         let supervisor = base::Supervisor::new(tokio::runtime::Handle::current());
