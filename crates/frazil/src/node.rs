@@ -186,8 +186,16 @@ async fn open(
     let config = settings.config.clone();
     let limits = settings.limits.clone();
     let parts = open_parts(settings, &supervisor, compute).await?;
-    apply::apply(&config, &parts.commands, &parts.topics).await?;
-    open_doors(listeners, limits, &parts, supervisor)?;
+    let ready = match apply::apply(&config, &parts.commands, &parts.topics).await {
+        Ok(()) => open_doors(listeners, limits, &parts, supervisor.clone()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ready {
+        // A wrong configuration is no crash: the next start should find the log closed.
+        supervisor.stop(STOP_LIMIT).await;
+        parts.topics.close().await.context("cannot close the log")?;
+        return Err(error);
+    }
     Ok(parts)
 }
 
