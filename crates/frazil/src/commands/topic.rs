@@ -36,10 +36,18 @@ async fn create(client: &ClusterClient, args: CreateArgs) -> anyhow::Result<()> 
             Ok(()) if args.dry => println!("{name}: can be created"),
             Ok(()) => println!("{name}: created"),
             Err(ClusterError::TopicExists(_)) if args.if_not_exists => println!("{name}: exists"),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(explained(error, &topic)),
         }
     }
     Ok(())
+}
+
+/// The client library keeps a refusal's code and loses its words: this node's own check may know them.
+fn explained(error: ClusterError, topic: &NewTopic) -> anyhow::Error {
+    match (&error, crate::properties::check(&topic.name, &topic.config)) {
+        (ClusterError::Refused { .. }, Err(reason)) => anyhow::anyhow!("{}: {reason}", topic.name),
+        _ => error.into(),
+    }
 }
 
 async fn delete(client: &ClusterClient, topics: &[String]) -> anyhow::Result<()> {
