@@ -6,7 +6,7 @@ use gateway::admission::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::fixture::{exchange, node, node_with};
+use super::fixture::{exchange, node_with};
 
 fn impatient() -> Limits {
     Limits {
