@@ -54,20 +54,21 @@ impl TableProvider for HybridTable {
         TableType::Base
     }
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        // Files and row groups are skipped by their bounds; rows are filtered above.
+        // Rows are filtered above. The planner hands the filter down to the file source by itself, which skips files
+        // and row groups by their bounds.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+        _: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.table.scan(&self.shared).await?;
         let mut inputs = Vec::with_capacity(2);
         if !files.files.is_empty() {
-            inputs.push(cold::plan(&self.shared, &self.table, &files, state, projection, filters, limit)?);
+            inputs.push(cold::plan(&self.shared, &self.table, &files, state, projection, limit)?);
         }
         if let Some(tail) = self.table.tail(&self.shared)? {
             inputs.push(tail::plan(&self.shared, &self.table, tail, projection, limit)?);

@@ -6,6 +6,7 @@
 
 mod control;
 mod explain;
+mod names;
 mod result;
 mod run;
 pub(crate) mod settings;

@@ -20,7 +20,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use tokio::sync::oneshot;
 
 use crate::error::SqlError;
-use crate::pg_catalog::rewrite::{mentions_catalog, output_name};
+use crate::pg_catalog::naming::output_name;
+use crate::pg_catalog::rewrite::mentions_catalog;
 use crate::statement::parameters::Mentioned;
 
 /// Longest chain of operators (`a OR b OR …`) without parentheses or commas between: each is one level of a tree.

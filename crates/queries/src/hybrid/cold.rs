@@ -8,15 +8,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_plan::ExecutionPlan;
 use tables::{Scan, ScanFile, Table};
 
@@ -29,7 +27,6 @@ pub(crate) fn plan(
     scan: &Scan,
     state: &dyn Session,
     projection: Option<&Vec<usize>>,
-    filters: &[Expr],
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let columns = &table.columns;
@@ -40,12 +37,8 @@ pub(crate) fn plan(
     }
     let store = shared.deps.tables.objects().store();
     let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-    let mut source = ParquetSource::new(Arc::clone(columns))
+    let source = ParquetSource::new(Arc::clone(columns))
         .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, cache)));
-    if let Some(filter) = conjunction(filters.iter().cloned()) {
-        let schema = DFSchema::try_from(Arc::clone(columns))?;
-        source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
-    }
     let rows: u64 = scan.files.iter().map(|f| f.rows).sum();
     let bytes: u64 = scan.files.iter().map(|f| f.size_bytes).sum();
     let statistics = Statistics {

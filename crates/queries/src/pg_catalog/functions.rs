@@ -269,6 +269,10 @@ fn catalog_functions(catalog: &Arc<CatalogSnapshot>) -> Vec<ScalarUDF> {
         let modifier = int_at(args, 1).and_then(|v| i32::try_from(v).ok());
         text(id.map(|id| oids::format_type(id, modifier)))
     }));
+    functions.push(stable("pg_typeof", DataType::Utf8, |args| {
+        let found = args.first().map(|v| oids::of_arrow(&v.data_type()));
+        text(found.map(|t| oids::format_type(t.oid, None)))
+    }));
     functions.push(stable("pg_encoding_to_char", DataType::Utf8, |args| {
         text(int_at(args, 0).map(|e| if e == 6 { "UTF8".into() } else { String::new() }))
     }));

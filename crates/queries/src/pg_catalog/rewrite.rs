@@ -6,19 +6,20 @@
 //! Does not own: planning.
 //! Invariants: a statement that mentions no catalog keeps its meaning exactly.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
-    Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, TimezoneInfo, Value, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::emptiness::{item_aggregates, last_part, query_is_empty, select_is_empty};
+use super::naming;
 
 /// Whether a statement reads catalogs: only names count, not the contents of strings.
 pub(crate) fn mentions_catalog(text: &str) -> bool {
@@ -77,7 +78,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        distinct_names(select);
+        naming::distinct_names(select);
         ControlFlow::Continue(())
     }
 
@@ -104,6 +105,9 @@ impl VisitorMut for Rewriter {
 fn postgres_names(expr: &mut Expr) {
     match expr {
         Expr::Function(function) => strip_catalog(&mut function.name),
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
+            *expr = call("power", vec![take(left), take(right)]);
+        }
         Expr::BinaryOp { op, .. } => {
             if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                 && let Some(known) = parts.last().and_then(|p| known_operator(p))
@@ -121,6 +125,9 @@ fn postgres_names(expr: &mut Expr) {
             let name = ident.value.to_lowercase();
             if matches!(name.as_str(), "current_schema" | "current_catalog" | "session_user") {
                 *expr = call(&name, Vec::new());
+            } else if name == "localtimestamp" {
+                let now = call("now", Vec::new());
+                *expr = cast(now, DataType::Timestamp(None, TimezoneInfo::None));
             }
         }
         Expr::CompoundFieldAccess { root, access_chain } => {
@@ -179,7 +186,7 @@ fn nothing(select: &mut Select) -> bool {
     let mut items = Vec::with_capacity(select.projection.len());
     for item in &select.projection {
         let name = match item {
-            SelectItem::UnnamedExpr(expr) => Ident::with_quote('"', output_name(expr)),
+            SelectItem::UnnamedExpr(expr) => Ident::with_quote('"', naming::output_name(expr)),
             SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
             _ => return false,
         };
@@ -257,85 +264,6 @@ fn array_of(query: &mut Query) -> Expr {
         query.order_by = None;
     }
     Expr::Subquery(Box::new(query.clone()))
-}
-
-/// Items of one select must differ in name for the planner; PostgreSQL does not care. Later twins get a name of
-/// their own; the result is renamed for the client in the end.
-fn distinct_names(select: &mut Select) {
-    let mut seen = HashSet::new();
-    for (index, item) in select.projection.iter_mut().enumerate() {
-        let key = match &*item {
-            SelectItem::UnnamedExpr(expr) => expr.to_string(),
-            SelectItem::ExprWithAlias { alias, .. } => alias.to_string(),
-            _ => continue,
-        };
-        // Unquoted names differ in nothing but their spelling.
-        let key = if key.contains(['"', '\'']) { key } else { key.to_lowercase() };
-        if seen.insert(key) {
-            continue;
-        }
-        let taken = std::mem::replace(item, SelectItem::UnnamedExpr(null()));
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = taken {
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("frazil_twin_{index}")) };
-        }
-    }
-}
-
-/// The name PostgreSQL gives to an item without alias.
-pub(crate) fn output_name(expr: &Expr) -> String {
-    let fold = |i: &Ident| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() };
-    match expr {
-        Expr::Identifier(ident) => fold(ident),
-        Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
-        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(AccessExpr::Dot(Expr::Identifier(ident))) => fold(ident),
-            _ => output_name(root),
-        },
-        Expr::Function(function) => last_part(&function.name),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
-        Expr::Cast { expr: inner, data_type, .. } => match output_name(inner).as_str() {
-            "?column?" => type_name(data_type),
-            name => name.into(),
-        },
-        Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
-        Expr::Case { else_result: Some(inner), .. } => match output_name(inner).as_str() {
-            "?column?" => "case".into(),
-            name => name.into(),
-        },
-        Expr::Case { .. } => "case".into(),
-        Expr::Exists { .. } => "exists".into(),
-        Expr::Array(_) => "array".into(),
-        Expr::Extract { .. } => "extract".into(),
-        Expr::Substring { .. } => "substring".into(),
-        Expr::Trim { .. } => "btrim".into(),
-        Expr::Position { .. } => "position".into(),
-        Expr::Ceil { .. } => "ceil".into(),
-        Expr::Floor { .. } => "floor".into(),
-        Expr::AtTimeZone { .. } => "timezone".into(),
-        Expr::Subquery(query) => match query.body.as_ref() {
-            SetExpr::Select(select) => match select.projection.first() {
-                Some(SelectItem::UnnamedExpr(inner)) => output_name(inner),
-                Some(SelectItem::ExprWithAlias { alias, .. }) => fold(alias),
-                _ => "?column?".into(),
-            },
-            _ => "?column?".into(),
-        },
-        _ => "?column?".into(),
-    }
-}
-
-fn type_name(data_type: &DataType) -> String {
-    let name = data_type.to_string().to_lowercase();
-    let base = name.split('(').next().unwrap_or(&name).trim().trim_start_matches("pg_catalog.");
-    super::oids::by_name(match base {
-        "int" => "integer",
-        "decimal" | "dec" => "numeric",
-        "float" | "double" => "double precision",
-        "timestamp" => "timestamp without time zone",
-        other => other,
-    })
-    .map_or_else(|| base.to_string(), |t| t.name.to_string())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -125,6 +125,9 @@ async fn analytics_have_the_types_and_values_of_decimals() {
         ["7|1"]
     );
     assert_eq!(s.rows("select 1, 1, 'a' x, 'b' x").await, ["1|1|a|b"]);
+    assert_eq!(s.rows("select qty::text, qty, QTY, 2^3 from trades where qty = 5").await, ["5|5|5|8.0"]);
+    let average = "select round(avg(price::decimal(10,2)), 2) from trades";
+    assert_eq!(s.rows(average).await, ["104.75"], "two digits, not six");
     assert_eq!(
         s.rows("select symbol from trades where symbol like 'A/%' escape '/' or symbol ~ '^[B]$' limit 1")
             .await,
@@ -224,4 +227,25 @@ async fn long_chains_within_the_limit_plan_on_a_small_stack() {
     assert_eq!(s.rows(&sum).await, ["390"]);
     let unions = format!("select count(*) from (select 1{}) t", " union all select 1".repeat(60));
     assert_eq!(s.rows(&unions).await, ["61"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_client_gives_its_place_to_others() {
+    let node = Node::with(Settings { concurrency: 1, ..Settings::default() });
+    let (mut slow, mut other) = (node.session(), node.session());
+    let sql = "select a.value from generate_series(1, 200000) a";
+    let Ok(Answer::Rows { columns, rows }) = slow.execute(sql, &[]).await else { panic!("rows expected") };
+    assert_eq!(other.rows("select 1").await, ["1"], "while the first has not taken its rows");
+    let rows = rows_of(Answer::Rows { columns, rows }).await.unwrap();
+    assert_eq!(rows.iter().map(|b| b.num_rows()).sum::<usize>(), 200_000, "which all come in the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_that_is_not_there_is_refused_by_its_code() {
+    let node = Node::with(Settings { memory_bytes: 1 << 20, ..Settings::default() });
+    let mut s = node.session();
+    let sql = "select a.value, b.value from generate_series(1, 300000) a join generate_series(1, 300000) b on a.value = b.value";
+    let error = s.error(sql).await;
+    assert_eq!((error.sqlstate, error.message.as_str()), ("53200", "out of memory"));
+    assert_eq!(s.rows("select 1").await, ["1"]);
 }
