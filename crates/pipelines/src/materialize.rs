@@ -136,8 +136,8 @@ impl Materializer {
             match self.wait(&mut standing).await {
                 Wake::Stop => return Ok(()),
                 Wake::LookAgain => {
-                    standing = self.look().await?;
                     self.due_now = true;
+                    standing = self.look().await?;
                 }
                 Wake::Commit => {
                     let asked = self.asked.len();
@@ -164,6 +164,8 @@ impl Materializer {
             view.last_commit_ms = last.or(view.last_commit_ms);
         }
         self.report(&standing);
+        // What waited before this look is overdue; what comes after it waits for its age.
+        self.due_now &= standing.pending() > 0;
         Ok(standing)
     }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -17,11 +18,13 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// An offset at which all ports are free now.
+    /// An offset at which all ports are free now, and that no other test of this process gets. Multiples of 5 never
+    /// put one door on another's port; everything stays below the ports that outgoing connections take.
     pub fn free() -> Result<Self> {
-        for attempt in 0..200_u16 {
-            let spread = (std::process::id() as u16).wrapping_mul(7).wrapping_add(attempt.wrapping_mul(37)) % 4000;
-            let ports = Self { offset: 10_000 + spread * 5 };
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        for _ in 0..500 {
+            let spread = (std::process::id() * 31 + NEXT.fetch_add(1, Ordering::Relaxed)) % 2600;
+            let ports = Self { offset: 10_000 + spread as u16 * 5 };
             let all = [ports.kafka(), ports.registry(), ports.catalog(), ports.admin(), ports.postgres()];
             if all.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
                 return Ok(ports);
