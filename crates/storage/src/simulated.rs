@@ -32,6 +32,8 @@ struct State {
     cut_at: Option<u64>,
     free_bytes: Option<u64>,
     syncs: u64,
+    /// Syncs of files answer without doing anything.
+    lying: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,11 @@ impl SimulatedDisk {
     /// What `free_bytes` answers from now on.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.0.lock().free_bytes = Some(bytes);
+    }
+
+    /// From now on `sync_data` does nothing and says it did: a planted fault that every checker must find.
+    pub fn lie(&self) {
+        self.0.lock().lying = true;
     }
 
     /// What is left after a power cut now, as a new disk that works again. The seed chooses what of the unsynced
@@ -368,6 +375,9 @@ impl DiskFile for SimulatedFile {
         let mut state = self.disk.0.lock();
         state.step()?;
         state.syncs += 1;
+        if state.lying {
+            return Ok(());
+        }
         let file = state.file(self.id)?;
         // Applying what is pending is cheaper than copying a large file whole.
         for write in std::mem::take(&mut file.pending) {
