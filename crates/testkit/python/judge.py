@@ -24,11 +24,17 @@ def micros(value):
     return (value - EPOCH) // datetime.timedelta(microseconds=1)
 
 
+# JSON has one kind of number, and no timestamps.
+FORMS = {"ts_event": micros, "price": float}
+
+
 def show(partition, offset, record):
     row = {"partition": partition, "offset": offset}
     for field in FIELDS:
         value = record.get(field)
-        row[field] = micros(value) if field == "ts_event" and value is not None else value
+        if value is not None and field in FORMS:
+            value = FORMS[field](value)
+        row[field] = value
     print(json.dumps(row, sort_keys=True))
 
 

@@ -23,9 +23,13 @@ fn create(world: &World, topic: &str, delete_with_topic: bool) -> Result<()> {
 }
 
 fn values(world: &World, topic: &str) -> Result<Vec<String>> {
-    let sql = format!("SELECT encode(value, 'escape') AS v FROM \"{topic}\" ORDER BY (redpanda).timestamp, (redpanda).offset");
+    let sql = format!("SELECT encode(value, 'hex') AS v FROM \"{topic}\" ORDER BY (redpanda).timestamp, (redpanda).offset");
     let text = world.frazil(&["sql", "-o", "csv", "-c", &sql])?;
-    Ok(text.lines().skip(1).map(str::to_owned).collect())
+    let unhex = |line: &str| -> Result<String> {
+        let digit = |at: usize| u8::from_str_radix(line.get(at..at + 2).context("hex")?, 16).context("hex");
+        Ok(String::from_utf8((0..line.len()).step_by(2).map(digit).collect::<Result<_>>()?)?)
+    };
+    text.lines().skip(1).map(unhex).collect()
 }
 
 fn numbers(from: u32, to: u32) -> Vec<String> {
