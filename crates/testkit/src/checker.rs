@@ -41,9 +41,17 @@ pub fn check_log(sent: &[Sent], read: &[Read]) -> Result<(), String> {
         match by_place.get(&(record.partition, offset)) {
             Some(number) if *number == record.number => {}
             Some(number) => {
-                return Err(format!("acknowledged record {} at {}-{offset}: record {number} is there", record.number, record.partition));
+                return Err(format!(
+                    "acknowledged record {} at {}-{offset}: record {number} is there",
+                    record.number, record.partition
+                ));
             }
-            None => return Err(format!("acknowledged record {} at {}-{offset} is lost", record.number, record.partition)),
+            None => {
+                return Err(format!(
+                    "acknowledged record {} at {}-{offset} is lost",
+                    record.number, record.partition
+                ));
+            }
         }
     }
     let mut last: BTreeMap<i32, (i64, u64)> = BTreeMap::new();
@@ -86,7 +94,9 @@ pub fn check_snapshot(
                 return Err(format!("offset {partition}-{offset} is missing below the cut {end}"));
             }
             if set.contains(&place) && elsewhere.contains(&place) {
-                return Err(format!("offset {partition}-{offset} is a row and also dead-lettered or dropped"));
+                return Err(format!(
+                    "offset {partition}-{offset} is a row and also dead-lettered or dropped"
+                ));
             }
         }
     }

@@ -33,7 +33,9 @@ pub fn kcat(args: &[&str], input: &str) -> Result<String> {
 /// Runs psql without its start-up file and returns what it printed.
 pub fn psql(port: u16, args: &[&str]) -> Result<String> {
     let mut command = Command::new(tool("FRAZIL_PSQL")?);
-    command.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "judge", "-d", "frazil"]).args(args);
+    command
+        .args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "judge", "-d", "frazil"])
+        .args(args);
     run(command, "")
 }
 

@@ -141,7 +141,11 @@ impl ProcessNode {
     pub fn table_status(&self, topic: &str) -> Result<serde_json::Value> {
         let status = self.status()?;
         let tables = status["tables"].as_array().context("tables")?;
-        tables.iter().find(|t| t["topic"] == topic).cloned().with_context(|| format!("no table of {topic}: {status}"))
+        tables
+            .iter()
+            .find(|t| t["topic"] == topic)
+            .cloned()
+            .with_context(|| format!("no table of {topic}: {status}"))
     }
 
     /// Waits until a table has committed everything that is stable.

@@ -136,7 +136,12 @@ impl Parts {
 
 /// Small files, so that rolling and releasing happen within few records.
 fn small_log() -> topics::Settings {
-    topics::Settings { segment_bytes: 4096, index_interval_bytes: 256, wal_file_bytes: 8192, ..Default::default() }
+    topics::Settings {
+        segment_bytes: 4096,
+        index_interval_bytes: 256,
+        wal_file_bytes: 8192,
+        ..Default::default()
+    }
 }
 
 /// One batch of numbers as values.
@@ -153,9 +158,14 @@ fn pairs_of(bytes: bytes::Bytes) -> Result<Vec<(i32, i64)>> {
     for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
         let batch = batch?;
         let redpanda = batch.column_by_name("redpanda").context("redpanda")?.as_struct();
-        let partitions = redpanda.column_by_name("partition").context("partition")?.as_primitive::<Int32Type>();
+        let partitions =
+            redpanda.column_by_name("partition").context("partition")?.as_primitive::<Int32Type>();
         let offsets = redpanda.column_by_name("offset").context("offset")?.as_primitive::<Int64Type>();
-        pairs.extend((0..batch.num_rows()).filter(|i| !offsets.is_null(*i)).map(|i| (partitions.value(i), offsets.value(i))));
+        pairs.extend(
+            (0..batch.num_rows())
+                .filter(|i| !offsets.is_null(*i))
+                .map(|i| (partitions.value(i), offsets.value(i))),
+        );
     }
     Ok(pairs)
 }

@@ -73,7 +73,8 @@ fn python() -> Result<PathBuf> {
     if python.exists() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
         return Ok(python);
     }
-    let system = which("python3").context("python3 is missing; type: sudo apt-get install -y python3 python3-venv")?;
+    let system =
+        which("python3").context("python3 is missing; type: sudo apt-get install -y python3 python3-venv")?;
     let _ = fs::remove_dir_all(&venv);
     fs::create_dir_all(&venv)?;
     eprintln!("making {} with the pinned Python clients", venv.display());

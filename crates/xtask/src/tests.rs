@@ -25,7 +25,13 @@ pub(crate) fn bench(rows: &str) -> Result<()> {
     let clients = step("outside clients", setup::outside_clients)?;
     step("build", || cargo(&["build", "--release", "--package", "frazil"], &clients, false))?;
     let program = setup::target_dir().join("release/frazil").display().to_string();
-    step("bench", || cargo(&["run", "--release", "--package", "testkit", "--bin", "bench", "--", &program, rows], &clients, false))
+    step("bench", || {
+        cargo(
+            &["run", "--release", "--package", "testkit", "--bin", "bench", "--", &program, rows],
+            &clients,
+            false,
+        )
+    })
 }
 
 fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -39,7 +39,10 @@ impl Source {
     /// Test code has no budget: tests are read one at a time.
     fn is_test(&self) -> bool {
         let path = &self.path;
-        path.contains("/tests/") || path.ends_with("tests.rs") || path.contains("/examples/") || path.contains("/benches/")
+        path.contains("/tests/")
+            || path.ends_with("tests.rs")
+            || path.contains("/examples/")
+            || path.contains("/benches/")
     }
 }
 

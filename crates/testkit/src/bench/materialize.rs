@@ -17,8 +17,10 @@ const RUNS: usize = 3;
 const SCHEMA: &str = include_str!("../../../frazil/src/demo/trades.schema.json");
 
 fn frazil(bench: &Bench, place: &Place, args: &[&str]) -> Result<()> {
-    let output =
-        Command::new(&bench.program).args(args).args(["--port-offset", &place.ports.offset.to_string()]).output()?;
+    let output = Command::new(&bench.program)
+        .args(args)
+        .args(["--port-offset", &place.ports.offset.to_string()])
+        .output()?;
     if !output.status.success() {
         bail!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -29,7 +31,8 @@ fn frazil(bench: &Bench, place: &Place, args: &[&str]) -> Result<()> {
 pub fn run(bench: &Bench) -> Result<()> {
     let place = Place::new()?;
     let node = place.start(bench)?;
-    let rows: Vec<String> = frazil::demo::trades::Trades::seeded(42).take(bench.trades as usize).map(|t| t.json()).collect();
+    let rows: Vec<String> =
+        frazil::demo::trades::Trades::seeded(42).take(bench.trades as usize).map(|t| t.json()).collect();
     let bytes: usize = rows.iter().map(|r| r.len() + 1).sum();
     let file = place.root.join("trades.ndjson");
     let mut out = BufWriter::new(std::fs::File::create(&file)?);
@@ -47,7 +50,14 @@ pub fn run(bench: &Bench) -> Result<()> {
     drop(rows);
     let report = |name: &str, time: Duration| {
         let seconds = time.as_secs_f64();
-        row(name, &format!("{:.2} M rows/s, {:.0} MB/s", bench.trades as f64 / seconds / 1e6, bytes as f64 / seconds / 1e6));
+        row(
+            name,
+            &format!(
+                "{:.2} M rows/s, {:.0} MB/s",
+                bench.trades as f64 / seconds / 1e6,
+                bytes as f64 / seconds / 1e6
+            ),
+        );
     };
     let ours = median(&mut ours);
     report(&format!("{} JSON trades, topic to committed snapshot (median of {RUNS})", bench.trades), ours);
@@ -57,14 +67,26 @@ pub fn run(bench: &Bench) -> Result<()> {
         let mut times: Vec<Duration> =
             text.lines().filter_map(|line| line.parse().ok()).map(Duration::from_secs_f64).collect();
         let peer = median(&mut times);
-        report(&format!("the same rows, DuckDB COPY (FROM read_json) TO parquet (zstd), {threads} thread(s)"), peer);
-        row(&format!("ratio to DuckDB on {threads} thread(s)"), &format!("{:.2}", peer.as_secs_f64() / ours.as_secs_f64()));
+        report(
+            &format!("the same rows, DuckDB COPY (FROM read_json) TO parquet (zstd), {threads} thread(s)"),
+            peer,
+        );
+        row(
+            &format!("ratio to DuckDB on {threads} thread(s)"),
+            &format!("{:.2}", peer.as_secs_f64() / ours.as_secs_f64()),
+        );
     }
     Ok(())
 }
 
 /// Fills a topic whose table waits for its schema, registers the schema, and waits until everything is committed.
-fn one_run(bench: &Bench, place: &Place, node: &ProcessNode, topic: &str, rows: &[String]) -> Result<Duration> {
+fn one_run(
+    bench: &Bench,
+    place: &Place,
+    node: &ProcessNode,
+    topic: &str,
+    rows: &[String],
+) -> Result<Duration> {
     let mode = "redpanda.iceberg.mode=value_schema_latest";
     frazil(bench, place, &["topic", "create", topic, "-p", "3", "-c", mode])?;
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()

@@ -87,7 +87,10 @@ pub fn run(bench: &Bench) -> Result<()> {
     let failed = acks.0.lock().map(|a| a.1).unwrap_or_default();
     let rate = RECORDS as f64 / seconds;
     let megabytes = rate * VALUE_BYTES as f64 / 1e6;
-    row("produce, one librdkafka producer, 1 KiB, acks=all, fsync", &format!("{megabytes:.0} MB/s ({rate:.0} records/s, {failed} failed)"));
+    row(
+        "produce, one librdkafka producer, 1 KiB, acks=all, fsync",
+        &format!("{megabytes:.0} MB/s ({rate:.0} records/s, {failed} failed)"),
+    );
 
     let (client, acks) = producer(&place.kafka(), "1")?;
     let half = rate / 2.0;

@@ -80,9 +80,11 @@ fn canary(world: &World, node: &ProcessNode) -> Result<()> {
     kcat(&["-b", &address, "-t", "canary", "-P"], "still here\n")?;
     let one = psql(world.ports.postgres(), &["-At", "-c", "SELECT 1"])?;
     ensure!(one.trim() == "1", "{one}");
-    for (port, path) in
-        [(world.ports.registry(), "/subjects"), (world.ports.catalog(), "/v1/config"), (world.ports.admin(), "/metrics")]
-    {
+    for (port, path) in [
+        (world.ports.registry(), "/subjects"),
+        (world.ports.catalog(), "/v1/config"),
+        (world.ports.admin(), "/metrics"),
+    ] {
         let (status, body) = http(port, "GET", path, "")?;
         ensure!(status == 200, "{path}: {status} {body}");
     }

@@ -12,18 +12,33 @@ use crate::world::World;
 
 fn produce(world: &World, topic: &str, from: u32, to: u32) -> Result<()> {
     let lines: String = (from..to).map(|n| format!("{n}\n")).collect();
-    kcat(&["-b", &format!("127.0.0.1:{}", world.ports.kafka()), "-t", topic, "-P", "-X", "acks=all"], &lines)?;
+    kcat(
+        &["-b", &format!("127.0.0.1:{}", world.ports.kafka()), "-t", topic, "-P", "-X", "acks=all"],
+        &lines,
+    )?;
     Ok(())
 }
 
 fn create(world: &World, topic: &str, delete_with_topic: bool) -> Result<()> {
     let delete = format!("redpanda.iceberg.delete={delete_with_topic}");
-    world.frazil(&["topic", "create", topic, "-p", "1", "-c", "redpanda.iceberg.mode=key_value", "-c", &delete])?;
+    world.frazil(&[
+        "topic",
+        "create",
+        topic,
+        "-p",
+        "1",
+        "-c",
+        "redpanda.iceberg.mode=key_value",
+        "-c",
+        &delete,
+    ])?;
     Ok(())
 }
 
 fn values(world: &World, topic: &str) -> Result<Vec<String>> {
-    let sql = format!("SELECT encode(value, 'hex') AS v FROM \"{topic}\" ORDER BY (redpanda).timestamp, (redpanda).offset");
+    let sql = format!(
+        "SELECT encode(value, 'hex') AS v FROM \"{topic}\" ORDER BY (redpanda).timestamp, (redpanda).offset"
+    );
     let text = world.frazil(&["sql", "-o", "csv", "-c", &sql])?;
     let unhex = |line: &str| -> Result<String> {
         let digit = |at: usize| u8::from_str_radix(line.get(at..at + 2).context("hex")?, 16).context("hex");
@@ -65,7 +80,11 @@ fn a_topic_created_again_starts_anew_and_keeps_its_table() -> Result<()> {
     produce(&world, "t", 0, 10)?;
     // The table stays: what is stable is committed before the topic goes.
     world.frazil(&["topic", "delete", "t"])?;
-    ensure!(values(&world, "t")? == numbers(0, 10), "the table lost rows with its topic: {:?}", values(&world, "t")?);
+    ensure!(
+        values(&world, "t")? == numbers(0, 10),
+        "the table lost rows with its topic: {:?}",
+        values(&world, "t")?
+    );
     create(&world, "t", false)?;
     produce(&world, "t", 10, 15)?;
     ensure!(values(&world, "t")? == numbers(0, 15), "hot after re-creation: {:?}", values(&world, "t")?);

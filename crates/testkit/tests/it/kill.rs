@@ -35,7 +35,8 @@ impl Storm {
             .stderr(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().context("piped")?;
-        let output = std::thread::spawn(move || BufReader::new(stdout).lines().map(|line| parse(&line?)).collect());
+        let output =
+            std::thread::spawn(move || BufReader::new(stdout).lines().map(|line| parse(&line?)).collect());
         Ok(Self { child, output })
     }
 
@@ -59,7 +60,11 @@ fn parse(line: &str) -> Result<Sent> {
 }
 
 fn read_log(world: &World) -> Result<Vec<Read>> {
-    let text = python("judge.py", &["raw", "--topic", "storm", "--kafka-port", &world.ports.kafka().to_string()], "")?;
+    let text = python(
+        "judge.py",
+        &["raw", "--topic", "storm", "--kafka-port", &world.ports.kafka().to_string()],
+        "",
+    )?;
     text.lines()
         .map(|line| {
             let row: serde_json::Value = serde_json::from_str(line)?;
@@ -155,7 +160,11 @@ fn check_tables(world: &World, read: &[Read]) -> Result<Result<(), String>> {
     }
     let rows = all.last().map_or(0, Vec::len);
     if rows + elsewhere.len() != read.len() {
-        return Ok(Err(format!("{rows} rows and {} dead letters of {} records", elsewhere.len(), read.len())));
+        return Ok(Err(format!(
+            "{rows} rows and {} dead letters of {} records",
+            elsewhere.len(),
+            read.len()
+        )));
     }
     Ok(Ok(()))
 }

@@ -67,10 +67,14 @@ async fn check(parts: &Parts, known: &mut Known) -> Result<()> {
         *last = record.offset + 1;
     }
     for (partition, seen) in &known.seen {
-        ensure!(end.get(partition).unwrap_or(&0) >= seen, "partition {partition}: durable {seen} was seen, then lost");
+        ensure!(
+            end.get(partition).unwrap_or(&0) >= seen,
+            "partition {partition}: durable {seen} was seen, then lost"
+        );
     }
     for (index, pairs) in parts.snapshots("t", &mut known.files).await?.iter().enumerate() {
-        check_snapshot(pairs, &end, &BTreeSet::new()).map_err(|fault| anyhow::anyhow!("snapshot {index}: {fault}"))?;
+        check_snapshot(pairs, &end, &BTreeSet::new())
+            .map_err(|fault| anyhow::anyhow!("snapshot {index}: {fault}"))?;
     }
     parts.commands.commit_now("t").await?;
     let rows = parts.snapshots("t", &mut known.files).await?.last().map_or(0, Vec::len);
@@ -114,7 +118,11 @@ fn no_power_cut_takes_back_what_was_acknowledged() -> Result<()> {
     let chains = if long() { 2_000 } else { 100 };
     std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES)
-            .map(|lane| scope.spawn(move || (lane..chains).step_by(LANES as usize).try_for_each(|seed| chain(seed, false))))
+            .map(|lane| {
+                scope.spawn(move || {
+                    (lane..chains).step_by(LANES as usize).try_for_each(|seed| chain(seed, false))
+                })
+            })
             .collect();
         lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow::anyhow!("a chain panicked"))?)
     })

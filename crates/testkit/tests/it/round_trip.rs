@@ -16,7 +16,13 @@ fn trades(seed: u64, count: usize) -> String {
     let mut random = Random(seed);
     let mut lines = String::new();
     for _ in 0..count {
-        let id = uuid::Builder::from_random_bytes([random.next_u64().to_le_bytes(), random.next_u64().to_le_bytes()].concat().try_into().unwrap_or_default()).into_uuid();
+        let id = uuid::Builder::from_random_bytes(
+            [random.next_u64().to_le_bytes(), random.next_u64().to_le_bytes()]
+                .concat()
+                .try_into()
+                .unwrap_or_default(),
+        )
+        .into_uuid();
         let symbol = ["AAPL", "BRK.B", "Zürich", "株"][random.below(4) as usize];
         let price = (5000 + random.below(44_996)) as f64 / 100.0;
         let notes = match random.below(3) {
@@ -71,10 +77,17 @@ fn every_client_finds_the_same_rows() -> Result<()> {
     for (seed, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {
         for client in ["confluent", "kafka-python"] {
             let args = ["--kafka-port", &port, "--topic", "trades", "--codec", codec, "--client", client];
-            python("produce.py", &args, &trades(seed as u64 + if client == "confluent" { 0 } else { 100 }, 100))?;
+            python(
+                "produce.py",
+                &args,
+                &trades(seed as u64 + if client == "confluent" { 0 } else { 100 }, 100),
+            )?;
             total += 100;
         }
-        kcat(&["-b", &address, "-t", "trades", "-P", "-z", codec, "-X", "acks=all"], &trades(seed as u64 + 200, 100))?;
+        kcat(
+            &["-b", &address, "-t", "trades", "-P", "-z", codec, "-X", "acks=all"],
+            &trades(seed as u64 + 200, 100),
+        )?;
         total += 100;
     }
 
@@ -94,13 +107,20 @@ fn every_client_finds_the_same_rows() -> Result<()> {
     // Half hot, half cold.
     let args = ["--kafka-port", &port, "--topic", "trades"];
     python("produce.py", &args, &trades(300, 50))?;
-    ensure!(rows(&world, "psycopg")? == rows(&world, "confluent")?, "hot and cold together differ from the log");
+    ensure!(
+        rows(&world, "psycopg")? == rows(&world, "confluent")?,
+        "hot and cold together differ from the log"
+    );
 
     let listed = psql(world.ports.postgres(), &["-c", "\\dt"])?;
     ensure!(listed.contains("trades"), "\\dt: {listed}");
     let described = psql(world.ports.postgres(), &["-c", "\\d trades"])?;
-    ensure!(described.contains("ts_event") && described.contains("timestamp with time zone"), "\\d: {described}");
-    let kcat_count = kcat(&["-b", &address, "-t", "trades", "-C", "-o", "beginning", "-e", "-q", "-f", "%o\n"], "")?;
+    ensure!(
+        described.contains("ts_event") && described.contains("timestamp with time zone"),
+        "\\d: {described}"
+    );
+    let kcat_count =
+        kcat(&["-b", &address, "-t", "trades", "-C", "-o", "beginning", "-e", "-q", "-f", "%o\n"], "")?;
     ensure!(kcat_count.lines().count() == total + 50, "kcat reads {} records", kcat_count.lines().count());
     node.stop()
 }
@@ -117,12 +137,20 @@ fn records_that_do_not_fit_go_to_the_dead_letter_table() -> Result<()> {
     lines.push_str("{\"trade_id\": 7}\n");
     python("produce.py", &["--kafka-port", &world.ports.kafka().to_string(), "--topic", "trades"], &lines)?;
     node.wait_until_committed("trades", Duration::from_secs(60))?;
-    let count = |table: &str| world.frazil(&["sql", "-o", "csv", "-c", &format!("SELECT count(*) AS n FROM \"{table}\"")]);
+    let count = |table: &str| {
+        world.frazil(&["sql", "-o", "csv", "-c", &format!("SELECT count(*) AS n FROM \"{table}\"")])
+    };
     ensure!(count("trades")?.trim() == "n\n10", "{}", count("trades")?);
     ensure!(count("trades~dlq")?.trim() == "n\n2", "{}", count("trades~dlq")?);
     let table = node.table_status("trades")?;
     ensure!(table["dead_letters"] == 2, "{table}");
-    let why = world.frazil(&["sql", "-o", "csv", "-c", "SELECT (error).message FROM \"trades~dlq\" ORDER BY (redpanda).offset"])?;
+    let why = world.frazil(&[
+        "sql",
+        "-o",
+        "csv",
+        "-c",
+        "SELECT (error).message FROM \"trades~dlq\" ORDER BY (redpanda).offset",
+    ])?;
     ensure!(why.contains("trade_id"), "{why}");
     node.stop()
 }

@@ -14,7 +14,8 @@ use super::{Source, sources};
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const RATCHET: &str = "crates/xtask/ratchet.txt";
-const NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "manager", "misc", "imp", "v2", "mod"];
+const NAMES: &[&str] =
+    &["utils", "util", "common", "helpers", "helper", "manager", "misc", "imp", "v2", "mod"];
 
 /// Text, where it may stand, and what to use instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
@@ -30,17 +31,22 @@ pub(super) fn check(root: &Path, problems: &mut Vec<String>) -> Result<()> {
     let ratchet = ratchet(root)?;
     let mut over = BTreeMap::new();
     for source in sources(root)? {
-        let stem = Path::new(&source.path).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem =
+            Path::new(&source.path).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         if NAMES.contains(&stem.as_str()) {
             problems.push(format!("{}: `{stem}` says nothing; name the thing", source.path));
         }
-        if source.is_test() || source.path.starts_with("crates/testkit") || source.path.starts_with("crates/xtask/src/tidy") {
+        if source.is_test()
+            || source.path.starts_with("crates/testkit")
+            || source.path.starts_with("crates/xtask/src/tidy")
+        {
             continue;
         }
         let production = production(&source.text);
         check_words(&source, production, problems);
         if source.path.contains("/src/") && !source.text.starts_with("//!") {
-            problems.push(format!("{}: begins without a module doc (purpose, owns, does not own)", source.path));
+            problems
+                .push(format!("{}: begins without a module doc (purpose, owns, does not own)", source.path));
         }
         let lines = production.lines().count();
         if lines > FILE_LINES_MAX {
@@ -61,7 +67,9 @@ fn check_words(source: &Source, production: &str, problems: &mut Vec<String>) {
         if allowed.contains(&source.path.as_str()) {
             continue;
         }
-        if let Some(line) = production.lines().position(|l| l.contains(text) && !l.trim_start().starts_with("//")) {
+        if let Some(line) =
+            production.lines().position(|l| l.contains(text) && !l.trim_start().starts_with("//"))
+        {
             problems.push(format!("{}:{}: `{text}` is not used here: {instead}", source.path, line + 1));
         }
     }
@@ -82,14 +90,17 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let Some(at) = trimmed.find("fn ") else { continue };
         let head = &trimmed[..at];
         let is_head = head.split_whitespace().all(|w| {
-            w.starts_with("pub") || matches!(w, "async" | "const" | "unsafe" | "extern" | "in" | "crate)" | "super)")
+            w.starts_with("pub")
+                || matches!(w, "async" | "const" | "unsafe" | "extern" | "in" | "crate)" | "super)")
         });
         if !is_head {
             continue;
         }
-        let name: String = trimmed[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let name: String =
+            trimmed[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let close = format!("{}}}", " ".repeat(indent));
-        let end = lines[start..].iter().position(|l| *l == close || (l.len() == indent + 1 && l.ends_with('}')));
+        let end =
+            lines[start..].iter().position(|l| *l == close || (l.len() == indent + 1 && l.ends_with('}')));
         let ends_at_once = lines[start].ends_with('}') || lines[start].ends_with(';');
         if let (Some(length), false) = (end, ends_at_once) {
             found.push((name, length + 1));
@@ -112,8 +123,12 @@ fn ratchet(root: &Path) -> Result<BTreeMap<String, usize>> {
 fn compare(over: &BTreeMap<String, usize>, ratchet: &BTreeMap<String, usize>, problems: &mut Vec<String>) {
     for (name, lines) in over {
         match ratchet.get(name) {
-            None => problems.push(format!("{name}: {lines} lines; a file has at most {FILE_LINES_MAX}, a function {FUNCTION_LINES_MAX}")),
-            Some(limit) if lines > limit => problems.push(format!("{name}: grew from {limit} to {lines} lines; make it smaller")),
+            None => problems.push(format!(
+                "{name}: {lines} lines; a file has at most {FILE_LINES_MAX}, a function {FUNCTION_LINES_MAX}"
+            )),
+            Some(limit) if lines > limit => {
+                problems.push(format!("{name}: grew from {limit} to {lines} lines; make it smaller"))
+            }
             Some(_) => {}
         }
     }

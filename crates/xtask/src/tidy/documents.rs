@@ -12,7 +12,13 @@ use super::sources;
 
 /// Files that a visitor expects.
 const EXPECTED: &[&str] = &[
-    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "deny.toml", "rust-toolchain.toml",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "deny.toml",
+    "rust-toolchain.toml",
     ".ci/run",
 ];
 

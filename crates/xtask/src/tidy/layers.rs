@@ -21,11 +21,7 @@ pub(super) const LAYERS: &[(&str, &[&str], &str)] = &[
         &["topics", "schemas", "tables", "base"],
         "write anything (commands are parsed here, executed in pipelines)",
     ),
-    (
-        "pipelines",
-        &["queries", "topics", "schemas", "tables", "storage", "base"],
-        "listen on sockets",
-    ),
+    ("pipelines", &["queries", "topics", "schemas", "tables", "storage", "base"], "listen on sockets"),
     (
         "gateway",
         &["pipelines", "queries", "topics", "schemas", "tables", "base"],
@@ -83,7 +79,9 @@ pub(super) fn check(root: &Path, problems: &mut Vec<String>) -> Result<()> {
     let packages = packages(root)?;
     for package in packages.keys() {
         if !LAYERS.iter().any(|(name, ..)| name == package) {
-            problems.push(format!("crate {package} is in no layer: add it to ARCHITECTURE.md and tidy/layers.rs"));
+            problems.push(format!(
+                "crate {package} is in no layer: add it to ARCHITECTURE.md and tidy/layers.rs"
+            ));
         }
     }
     for (name, dependencies) in &packages {
@@ -97,10 +95,14 @@ fn check_crate(name: &str, dependencies: &[Dependency], problems: &mut Vec<Strin
     for dependency in dependencies {
         let (target, dev) = (dependency.name.as_str(), dependency.kind.as_deref() == Some("dev"));
         if LAYERS.iter().any(|(layer, ..)| *layer == target) {
-            let forbidden = if dev { matches!(target, "testkit" | "xtask") } else { !may_import.contains(&target) };
+            let forbidden =
+                if dev { matches!(target, "testkit" | "xtask") } else { !may_import.contains(&target) };
             if forbidden && target != name {
-                let allowed = if may_import.is_empty() { "none of our crates".into() } else { may_import.join(", ") };
-                problems.push(format!("{name} imports {target}: it may import {allowed}, and must never {never}"));
+                let allowed =
+                    if may_import.is_empty() { "none of our crates".into() } else { may_import.join(", ") };
+                problems.push(format!(
+                    "{name} imports {target}: it may import {allowed}, and must never {never}"
+                ));
             }
         }
         if let Some((library, owners)) = OWNERS.iter().find(|(library, _)| *library == target)
@@ -142,7 +144,9 @@ mod tests {
         assert!(problems("queries", "topics", None).is_empty());
         assert_eq!(
             problems("topics", "tables", None),
-            ["topics imports tables: it may import storage, base, and must never decode payloads; know Arrow, Iceberg, sockets"]
+            [
+                "topics imports tables: it may import storage, base, and must never decode payloads; know Arrow, Iceberg, sockets"
+            ]
         );
         assert_eq!(problems("topics", "arrow", None).len(), 1);
         assert_eq!(problems("gateway", "storage", None).len(), 1);
