@@ -147,7 +147,8 @@ pub(super) async fn serve(
     if close.is_alarming() {
         tracing::warn!(%peer, reason = %close, "kafka connection closed");
     } else {
-        tracing::info!(%peer, reason = %close, "kafka connection closed");
+        // Every command-line client ends so: no news for an operator.
+        tracing::debug!(%peer, reason = %close, "kafka connection closed");
     }
 }
 
