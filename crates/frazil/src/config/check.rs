@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::Trigger;
+use queries::relations::{StatementFacts, statement_facts};
 use schemas::{Decoder, RegisteredSchema, SchemaType};
 
 use super::problem::Problems;
@@ -65,11 +66,19 @@ fn check_schema(topic: &TopicBlock, problems: &mut Problems) {
 
 fn check_pipeline(pipeline: &PipelineBlock, declared: &BTreeSet<&str>, problems: &mut Problems) {
     let path = format!("pipelines.{}", pipeline.name);
-    match queries::Session::split(&pipeline.spec.sql) {
-        Ok(statements) if statements.len() == 1 => {}
-        Ok(statements) => {
-            let reason = format!("has {} statements: a pipeline is one query", statements.len());
-            problems.add(pipeline.sql_place.clone(), &format!("{path}.sql"), reason);
+    let undeclared = |topic: &str| {
+        let known: Vec<&str> = declared.iter().copied().collect();
+        let way_out = match super::nearest::nearest(topic, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("declare it: `topics: {{ {topic}: {{}} }}`"),
+        };
+        format!("topic {topic} is not declared here; {way_out}")
+    };
+    match statement_facts(&pipeline.spec.sql) {
+        Ok(facts) => {
+            for table in read_topics(&facts).filter(|t| !declared.contains(t)) {
+                problems.add(pipeline.sql_place.clone(), &format!("{path}.sql"), undeclared(table));
+            }
         }
         Err(error) => problems.add(pipeline.sql_place.clone(), &format!("{path}.sql"), error.to_string()),
     }
@@ -78,38 +87,47 @@ fn check_pipeline(pipeline: &PipelineBlock, declared: &BTreeSet<&str>, problems:
     }
     if let Trigger::OnCommit(topics) = &pipeline.spec.trigger {
         for topic in topics.iter().filter(|t| !declared.contains(t.as_str())) {
-            let known: Vec<&str> = declared.iter().copied().collect();
-            let hint = super::nearest::nearest(topic, &known).map_or_else(
-                || format!("declare it: `topics: {{ {topic}: {{}} }}`"),
-                |near| format!("did you mean `{near}`?"),
-            );
-            let reason = format!("topic {topic} is not declared here; {hint}");
-            problems.add(pipeline.place.clone(), &format!("{path}.trigger.on_commit"), reason);
+            problems.add(pipeline.place.clone(), &format!("{path}.trigger.on_commit"), undeclared(topic));
         }
     }
 }
 
-/// A pipeline that is woken by its own results, directly or through others, would never rest.
+/// Topics whose tables a query reads. Other schemas (`pg_catalog`) are not made of topics; `t~dlq` and `t$snapshots`
+/// belong to `t`.
+fn read_topics(facts: &StatementFacts) -> impl Iterator<Item = &str> {
+    facts.relations.iter().filter(|r| r.schema.is_none()).map(|r| {
+        let name = r.name.split_once('$').map_or(r.name.as_str(), |(name, _)| name);
+        name.strip_suffix("~dlq").unwrap_or(name)
+    })
+}
+
+/// A pipeline that reads or is woken by its own results, directly or through others, would never rest.
 fn check_cycles(pipelines: &[PipelineBlock], problems: &mut Problems) {
-    let mut wakes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut feeds: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut inputs: Vec<BTreeSet<String>> = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
-        if let Trigger::OnCommit(topics) = &pipeline.spec.trigger {
-            for topic in topics {
-                wakes.entry(topic).or_default().push(&pipeline.spec.into.topic);
-            }
+        let mut own = BTreeSet::new();
+        if let Ok(facts) = statement_facts(&pipeline.spec.sql) {
+            own.extend(read_topics(&facts).map(str::to_owned));
         }
+        if let Trigger::OnCommit(topics) = &pipeline.spec.trigger {
+            own.extend(topics.iter().cloned());
+        }
+        for topic in &own {
+            feeds.entry(topic.clone()).or_default().push(&pipeline.spec.into.topic);
+        }
+        inputs.push(own);
     }
-    for pipeline in pipelines {
-        let Trigger::OnCommit(topics) = &pipeline.spec.trigger else { continue };
+    for (pipeline, own) in pipelines.iter().zip(&inputs) {
         let mut seen = BTreeSet::new();
         let mut waiting = vec![pipeline.spec.into.topic.as_str()];
         while let Some(topic) = waiting.pop() {
             if seen.insert(topic) {
-                waiting.extend(wakes.get(topic).into_iter().flatten());
+                waiting.extend(feeds.get(topic).into_iter().flatten());
             }
         }
-        if let Some(topic) = topics.iter().find(|t| seen.contains(t.as_str())) {
-            let reason = format!("runs in a circle: its results come back to {topic}, which starts it again");
+        if let Some(topic) = own.iter().find(|t| seen.contains(t.as_str())) {
+            let reason = format!("runs in a circle: its results come back to {topic}, which it reads");
             problems.add(pipeline.place.clone(), &format!("pipelines.{}", pipeline.name), reason);
         }
     }

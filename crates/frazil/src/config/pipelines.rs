@@ -79,6 +79,7 @@ fn read_sql(block: &mut Block<'_>, directory: &Path) -> Option<(Place, String)> 
 }
 
 fn read_trigger(mut block: Block<'_>) -> Option<Trigger> {
+    let any = block.has("every") || block.has("on_commit");
     let every = block
         .parsed("every", |text| base::units::parse_duration(text).map(|_| Trigger::Every(text.to_owned())));
     let on_commit = block.texts("on_commit").map(Trigger::OnCommit);
@@ -89,7 +90,9 @@ fn read_trigger(mut block: Block<'_>) -> Option<Trigger> {
         }
         (Some(trigger), None) | (None, Some(trigger)) => Some(trigger),
         (None, None) => {
-            block.problem("", "needs `every` or `on_commit`");
+            if !any {
+                block.problem("", "needs `every` or `on_commit`");
+            }
             None
         }
     };
@@ -98,12 +101,12 @@ fn read_trigger(mut block: Block<'_>) -> Option<Trigger> {
 }
 
 fn read_into(mut block: Block<'_>) -> Option<Target> {
+    if !block.has("topic") {
+        block.problem("topic", "is missing: name the topic that gets the results");
+    }
     let topic = block.parsed("topic", |text| {
         base::TopicName::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
     });
-    if topic.is_none() && block.problems().list().is_empty() {
-        block.problem("topic", "is missing: name the topic that gets the results");
-    }
     let key = block.texts("key").unwrap_or_default();
     let format = block.parsed("format", |text| match text {
         "json" => Ok(Format::Json),

@@ -45,6 +45,11 @@ impl<'a> Block<'a> {
         self.problems.add(place.clone(), &key, reason);
     }
 
+    /// Whether `key` is there and has not been taken yet.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, ..)| name == key)
+    }
+
     /// The value under `key`, if there is one.
     pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
         self.take_with_place(key).map(|(_, node)| node)
