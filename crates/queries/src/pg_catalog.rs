@@ -8,6 +8,7 @@
 
 pub(crate) mod emptiness;
 pub(crate) mod functions;
+pub(crate) mod membership;
 pub(crate) mod naming;
 pub mod oids;
 pub(crate) mod relations;

@@ -262,6 +262,8 @@ fn catalog_functions(catalog: &Arc<CatalogSnapshot>) -> Vec<ScalarUDF> {
             int8(id.and_then(|id| snapshot.relation(id)).map(|r| r.bytes as i64))
         }));
     }
+    let bytes: u64 = catalog.relations.iter().map(|r| r.bytes).sum();
+    functions.push(stable("pg_database_size", DataType::Int64, move |_| int8(i64::try_from(bytes).ok())));
     functions.push(stable("pg_indexes_size", DataType::Int64, |_| int8(Some(0))));
     functions.push(stable("pg_my_temp_schema", DataType::Int64, |_| int8(Some(0))));
     functions.push(stable("format_type", DataType::Utf8, |args| {

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::emptiness::{item_aggregates, last_part, query_is_empty, select_is_empty};
+use super::membership::membership;
 use super::naming;
 
 /// Whether a statement reads catalogs: only names count, not the contents of strings.
@@ -94,6 +95,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         postgres_names(expr);
+        membership(expr);
         if self.catalog {
             catalog_expr(expr);
         }

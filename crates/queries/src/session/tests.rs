@@ -37,6 +37,9 @@ async fn parameters_are_typed_by_their_place_and_bound_by_number() {
         s.rows_with(&format!("select {}", eleven.join(",")), &values).await,
         ["1|2|3|4|5|6|7|8|9|10|11"]
     );
+    let any = "select count(*) from trades where symbol = any($1) and qty <> all($2::int[]) and qty = $3";
+    assert_eq!(s.describe(any).await.unwrap().parameters.len(), 3);
+    assert_eq!(s.rows_with(any, &[text("{A,B}"), text("{1,2}"), text("4")]).await, ["1"]);
     let short = s.execute("select $1::int, $2::int", &[Value::Int(1)]).await.unwrap_err();
     assert_eq!(short.sqlstate, "08P01");
     let bad = s.execute("select $1::int", &[text("x")]).await;
