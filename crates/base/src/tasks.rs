@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The order of stopping: doors stop accepting, pipelines finish their unit, tables and topics seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,8 +126,8 @@ impl Supervisor {
         let (guard, finished) = (done.clone().drop_guard(), done);
         let join = self.runtime.spawn(async move {
             let _finished = guard;
-            let outcome = tokio::spawn(work).await;
-            match outcome {
+            // Whoever aborts this task aborts the work with it.
+            match AbortOnDropHandle::new(tokio::spawn(work)).await {
                 Ok(Ok(())) => tracing::trace!(?kind, %name, "task ended"),
                 Ok(Err(error)) => {
                     tracing::error!(?kind, %name, error = %crate::fault::chain(&*error), "task failed");
@@ -195,5 +196,26 @@ impl TaskHandle {
     /// Whether the task has ended.
     pub fn is_finished(&self) -> bool {
         self.finished.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_task_outlives_the_stop() {
+        let supervisor = Supervisor::new(Handle::current());
+        let (running, mut ended) = tokio::sync::oneshot::channel::<()>();
+        let (started, begun) = tokio::sync::oneshot::channel();
+        supervisor.spawn(TaskKind::Connection, "deaf", |_| async move {
+            let _running = running;
+            let _ = started.send(());
+            std::future::pending().await
+        });
+        begun.await.expect("begun");
+        supervisor.stop(Duration::from_millis(10)).await;
+        let end = tokio::time::timeout(Duration::from_secs(10), &mut ended).await;
+        assert!(end.expect("the task is gone").is_err());
     }
 }
