@@ -172,9 +172,9 @@ impl Shared {
 
     /// One vector of stable marks: none moves while it is taken.
     pub(crate) fn stable_marks(&self) -> BTreeMap<(TopicId, PartitionId), Offset> {
-        let partitions = self.partitions();
+        // Locked before the look at the topics: an append that is in a mark must have all its partitions in the cut.
         let _still = self.publishing.lock();
-        partitions.iter().map(|p| ((p.topic, p.index), p.durable())).collect()
+        self.partitions().iter().map(|p| ((p.topic, p.index), p.durable())).collect()
     }
 }
 

@@ -307,6 +307,23 @@ fn consumers_set_the_materialized_mark() {
     assert_eq!(mark(), 6);
 }
 
+#[test]
+fn a_cut_knows_topics_as_new_as_its_marks() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    let moving = topics.shared().publishing.lock();
+    let cutting = {
+        let topics = topics.clone();
+        thread::spawn(move || topics.cut())
+    };
+    // Time for the cut to come as far as the lock; with less the test only sees less.
+    thread::sleep(std::time::Duration::from_millis(100));
+    let info = create(&topics, 1);
+    topics.partition("t", 0).expect("partition").state.publish(7);
+    drop(moving);
+    assert_eq!(cutting.join().expect("cut").stable(info.id, 0), 7);
+}
+
 /// A process of its own would be needed to keep the switch from other tests: run it alone, as the checkers do.
 #[cfg(feature = "sabotage")]
 #[test]
