@@ -44,7 +44,7 @@ impl Shared {
     fn candidate(&self, topic: &str, partition: i32, batch: &Bytes) -> Result<Candidate, AppendError> {
         let (state, partition) = self.topic_and_partition(topic, partition)?;
         let batch = check(topic, batch, &state.rules, self.clock.now_ms())?;
-        self.space.admit(batch.size())?;
+        self.space.admit(batch.size(), || self.queue.waiting_bytes())?;
         Ok(Candidate { state, partition, batch })
     }
 

@@ -102,6 +102,11 @@ impl Queue {
         QueueGuard { state: self.state.lock(), queue: self }
     }
 
+    /// Bytes that wait or are being written.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.state.lock().bytes
+    }
+
     /// Waits for work and takes all of it, with its bytes; none when the writer shall end.
     pub(crate) fn take(&self) -> Option<(Vec<Work>, u64)> {
         let mut state = self.state.lock();
