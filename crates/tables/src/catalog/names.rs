@@ -9,6 +9,8 @@ use super::{CatalogError, TableIdent, Tables};
 
 /// Most bytes of one name.
 const NAME_BYTES_MAX: usize = 255;
+/// Most characters of a directory made from a name: with a suffix, file systems take 255.
+const DIRECTORY_CHARS_MAX: usize = 200;
 /// Most levels of a namespace.
 const LEVELS_MAX: usize = 8;
 
@@ -48,22 +50,24 @@ fn check_name(what: &str, name: &str) -> Result<(), CatalogError> {
     Ok(())
 }
 
-/// A directory name that means the same to every reader of a location.
+/// A directory name that means the same to every reader of a location, and whether it differs from `name`.
 fn directory(name: &str) -> (String, bool) {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '=' | '@');
-    let safe: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let safe = name.chars().map(|c| if plain(c) { c } else { '_' });
+    let safe: String = safe.take(DIRECTORY_CHARS_MAX).collect();
     let changed = safe != name;
     (safe, changed)
 }
 
 impl Tables {
     /// Where a new table's files go: `<warehouse>/<namespace>/<table>`, with a suffix when files of a dropped table
-    /// lie there, or when the name had to be changed.
+    /// lie there, or when the name had to be changed. All levels of a namespace are one directory: below a table's
+    /// directory there are no other tables, so that a purge takes none along.
     pub(super) async fn free_location(&self, ident: &TableIdent) -> Result<String, CatalogError> {
         let mut location = self.objects().root().to_owned();
         let mut suffixed = false;
-        for level in ident.namespace.iter().chain([&ident.name]) {
-            let (name, changed) = directory(level);
+        for name in [&ident.namespace.join("."), &ident.name] {
+            let (name, changed) = directory(name);
             location.push('/');
             location.push_str(&name);
             suffixed |= changed;

@@ -183,3 +183,28 @@ async fn old_metadata_files_are_removed() {
     assert!(name.starts_with("00008-"), "{name}");
     assert!(f.path().exists());
 }
+
+#[tokio::test]
+async fn a_purge_leaves_other_tables_alone() {
+    let f = Fixture::new();
+    let outer = TableIdent { namespace: vec!["a".into()], name: "b".into() };
+    let inner = TableIdent { namespace: vec!["a".into(), "b".into()], name: "c".into() };
+    for ident in [&outer, &inner] {
+        f.tables.create_namespace(&ident.namespace, BTreeMap::new()).expect("namespace");
+        let table = NewTable { schema: schema(), partition_by: String::new(), properties: BTreeMap::new() };
+        f.tables.create(ident, table).await.expect("create");
+    }
+    f.tables.drop(&outer, true).await.expect("drop");
+    let left = f.tables.load(&inner).await.expect("load");
+    assert!(f.tables.objects().size(&left.metadata_location).await.expect("size").is_some());
+}
+
+#[tokio::test]
+async fn the_longest_names_have_a_place() {
+    let f = Fixture::new();
+    let name = "x".repeat(255);
+    let table = f.create(&name, schema(), "").await;
+    f.tables.drop(&table.ident, false).await.expect("drop");
+    let again = f.create(&name, schema(), "").await;
+    assert_ne!(again.metadata.location(), table.metadata.location());
+}
