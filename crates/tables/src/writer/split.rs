@@ -11,13 +11,18 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
-use iceberg::spec::{Literal, PartitionSpec, Schema, Struct, Transform, Type};
+use iceberg::spec::{
+    Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Schema, Struct, Transform, Type,
+};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 
 use super::WriteError;
 
 /// Most characters of a partition value in a directory name.
 const SHOWN_MAX: usize = 64;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// Days from 1970, both ways, that the library's calendar reaches for certain.
+const CALENDAR_DAYS_MAX: u32 = 90_000_000;
 
 /// Splits rows by the values of one partition spec.
 #[derive(Debug)]
@@ -114,15 +119,29 @@ impl SplitField {
         }
     }
 
+    /// The library panics on times that its calendar does not reach, and on fractions of seconds before 1970: clients
+    /// send both. They are shown as numbers.
     fn show(&self, value: Option<&Literal>) -> String {
-        self.transform.to_human_string(&self.result, value)
+        let Type::Primitive(primitive) = &self.result else { return String::new() };
+        match (primitive, value.and_then(Literal::as_primitive_literal)) {
+            (PrimitiveType::Date, Some(PrimitiveLiteral::Int(days)))
+                if days.unsigned_abs() > CALENDAR_DAYS_MAX =>
+            {
+                days.to_string()
+            }
+            (PrimitiveType::Timestamp | PrimitiveType::Timestamptz, Some(PrimitiveLiteral::Long(micros)))
+                if micros < 0 || micros / MICROS_PER_DAY > i64::from(CALENDAR_DAYS_MAX) =>
+            {
+                micros.to_string()
+            }
+            _ => self.transform.to_human_string(&self.result, value),
+        }
     }
 }
 
 /// Transforms that the library gets wrong at the edges: days of times before 1970 that are no whole seconds, and
 /// truncated numbers near the smallest one, which overflow.
 fn exact(transform: Transform, source: &ArrayRef) -> Option<ArrayRef> {
-    const MICROS_PER_DAY: i64 = 86_400_000_000;
     match (transform, source.data_type()) {
         (Transform::Day, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
             let times = source.as_primitive::<TimestampMicrosecondType>();

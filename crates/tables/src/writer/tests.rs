@@ -446,3 +446,18 @@ async fn nothing_written_is_nothing_staged() {
     writer.write(&rows(0, 0)).await.expect("empty batch");
     assert!(writer.finish().await.expect("finish").is_empty());
 }
+
+#[tokio::test]
+async fn times_beyond_the_calendar_are_written() {
+    let f = Fixture::new();
+    let zone = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    let columns = Arc::new(Schema::new(vec![Field::new("at", zone.clone(), true)]));
+    let times = [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX];
+    let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("+00:00"));
+    let batch = RecordBatch::try_new(Arc::clone(&columns), vec![column]).expect("batch");
+    for (i, spec) in ["(at)", "(year(at))", "(month(at))", "(day(at))", "(hour(at))"].iter().enumerate() {
+        let table = f.create(&format!("t{i}"), Arc::clone(&columns), spec).await;
+        let staged = f.stage(&table, &batch).await;
+        assert_eq!(staged.rows(), 6, "{spec}");
+    }
+}
