@@ -36,8 +36,6 @@ pub struct ScanFile {
 pub struct Scan {
     pub snapshot_id: Option<i64>,
     pub files: Vec<ScanFile>,
-    /// Live delete files of the snapshot; a scan with any is refused, so this is 0.
-    pub deletes: usize,
 }
 
 impl Tables {
@@ -64,7 +62,7 @@ impl Tables {
             .try_collect()
             .await?;
         let files: Result<_, _> = lists.iter().flat_map(|list| list.iter()).map(scan_file).collect();
-        Ok(Scan { snapshot_id: Some(snapshot.snapshot_id()), files: files?, deletes: 0 })
+        Ok(Scan { snapshot_id: Some(snapshot.snapshot_id()), files: files? })
     }
 
     /// The live files of a manifest, from the cache when it is there.

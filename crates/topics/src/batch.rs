@@ -141,16 +141,9 @@ impl BatchView {
     pub fn last_offset(&self) -> i64 {
         self.base_offset().saturating_add(i64::from(self.last_offset_delta()))
     }
-    /// Sequence of the last record: wraps from `i32::MAX` to 0.
-    pub fn last_sequence(&self) -> i32 {
-        add_sequence(self.base_sequence(), self.last_offset_delta())
-    }
     /// Markers of transactions: not for users.
     pub fn is_control(&self) -> bool {
         self.attributes() & CONTROL_BIT != 0
-    }
-    pub fn is_transactional(&self) -> bool {
-        self.attributes() & TRANSACTIONAL_BIT != 0
     }
     /// 0: the client's time (CreateTime), 1: the broker's (LogAppendTime).
     pub fn timestamp_type(&self) -> i32 {
