@@ -196,12 +196,13 @@ impl ReadView {
     ) -> Result<Self, SqlError> {
         let mut loaded = Vec::with_capacity(idents.len());
         for ident in idents {
-            let table = load(shared, &ident).await?;
-            // Where the dead letters stand depends on the main table too: it is loaded in the same breath.
+            // Where the dead letters stand depends on the main table too. It is loaded first: all dead letters below
+            // its progress were committed before it, so whatever comes between the two loads is seen.
             let main = match main_of(shared, &ident) {
                 Some(main) => load(shared, &main).await?,
                 None => None,
             };
+            let table = load(shared, &ident).await?;
             loaded.push((ident, table, main));
         }
         let cut = shared.deps.topics.cut();
