@@ -6,6 +6,7 @@
 //! Invariants: a function of (records, schema switches): the same range gives the same rows at any time.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -31,7 +32,7 @@ pub struct SchemaSwitches {
 }
 
 /// One switch of schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SchemaSwitch {
     pub schema_id: SchemaId,
     /// First offset per partition; a partition that is missing (added later) starts at 0.
@@ -95,6 +96,8 @@ struct Inner {
     topic: Arc<topics::TopicInfo>,
     settings: IcebergTopic,
     layout: Layout,
+    /// Hash of what the rows of a record depend on besides the record.
+    identity: u64,
 }
 
 impl TopicRows {
@@ -132,7 +135,15 @@ impl TopicRows {
             }
         };
         let layout = Layout::new(values);
-        Ok(Self(Arc::new(Inner { topics: topics.clone(), topic, settings, layout })))
+        let mut hasher = DefaultHasher::new();
+        layout.hash(&mut hasher);
+        let identity = hasher.finish();
+        Ok(Self(Arc::new(Inner { topics: topics.clone(), topic, settings, layout, identity })))
+    }
+
+    /// Equal as long as the same records give the same rows.
+    pub(crate) fn identity(&self) -> u64 {
+        self.0.identity
     }
 
     pub fn topic(&self) -> &topics::TopicInfo {

@@ -7,12 +7,11 @@
 //! exceeds the budget; dropping a chunk only costs time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::Int64Type;
 use base::{Offset, PartitionId, TopicId};
 use parking_lot::Mutex;
 
@@ -25,13 +24,20 @@ const DECODE_BYTES: usize = 4 << 20;
 /// A chunk smaller than this takes up its successor, so that many small reads do not leave many small chunks.
 const SMALL_BYTES: usize = 1 << 20;
 
-/// Which decoding of which partition. Rows have the columns of the topic's newest schema, so that belongs to it.
+/// Which decoding of which partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct ChunkKey {
     topic: TopicId,
     partition: PartitionId,
-    columns: u64,
+    /// [`TopicRows::identity`].
+    decoding: u64,
     kind: TailKind,
+}
+
+impl ChunkKey {
+    fn of(rows: &TopicRows, kind: TailKind, partition: PartitionId) -> Self {
+        Self { topic: rows.topic().id, partition, decoding: rows.identity(), kind }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -77,7 +83,7 @@ impl TailChunks {
         from: Offset,
         end: Offset,
     ) -> Result<TailRows, SqlError> {
-        let key = ChunkKey { topic: rows.topic().id, partition, columns: fingerprint(rows.columns()), kind };
+        let key = ChunkKey::of(rows, kind, partition);
         let stop = match self.kept.lock().find(&key, from) {
             Found::Chunk(chunk) => return slice(&chunk.batches, from, chunk.next.min(end), chunk.next),
             Found::Gap(next) => next.map_or(end, |n| n.min(end)),
@@ -115,7 +121,7 @@ impl TailChunks {
         from: Offset,
         end: Offset,
     ) -> Option<usize> {
-        let key = ChunkKey { topic: rows.topic().id, partition, columns: fingerprint(rows.columns()), kind };
+        let key = ChunkKey::of(rows, kind, partition);
         let kept = self.kept.lock();
         let chunks = kept.chunks.get(&key)?;
         let (mut at, mut count) = (from, 0);
@@ -211,12 +217,6 @@ fn merge(first: &Chunk, second: &Chunk) -> Option<Chunk> {
 fn size_of(batches: &[RecordBatch]) -> usize {
     // A chunk without rows still costs its entry.
     64 + batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>()
-}
-
-fn fingerprint(columns: &SchemaRef) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    columns.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The rows of `[from, end)` by their `redpanda.offset`; `next` is where the chunk ends.

@@ -12,7 +12,7 @@ fn batch(offsets: std::ops::Range<i64>) -> RecordBatch {
 }
 
 fn key() -> ChunkKey {
-    ChunkKey { topic: TopicId::random(), partition: 0, columns: 0, kind: TailKind::Rows }
+    ChunkKey { topic: TopicId::random(), partition: 0, decoding: 0, kind: TailKind::Rows }
 }
 
 fn chunk(range: std::ops::Range<i64>) -> Chunk {

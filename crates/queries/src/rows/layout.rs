@@ -3,6 +3,7 @@
 //! Owns: how the schemas of a topic's life become one set of columns; a field named `redpanda`.
 //! Does not own: turning values to a column's type (`widen`), reading.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StructArray};
@@ -39,6 +40,15 @@ pub(super) struct Layout {
     metadata: Fields,
     /// Index into `fields` of a field named `redpanda`.
     moved: Option<usize>,
+}
+
+impl Hash for Layout {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.columns.hash(state);
+        if let Values::Decoded(eras) = &self.values {
+            eras.iter().for_each(|era| era.switch.hash(state));
+        }
+    }
 }
 
 /// A value that does not fit the table: row within its chunk, and why.
