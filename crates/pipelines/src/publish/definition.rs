@@ -32,7 +32,7 @@ pub(crate) struct Definition {
     pub(crate) reads: Vec<Relation>,
     /// What decides whether it has to run again.
     pub(crate) watches: Vec<Relation>,
-    /// The result depends on when it is asked.
+    /// The result depends on when it is asked, and the clock asks: it may change while its inputs do not.
     pub(crate) time_dependent: bool,
 }
 
@@ -78,7 +78,9 @@ impl Definition {
                 (When::OnCommit, tables.iter().map(|t| Relation::parse(t)).collect())
             }
         };
-        Ok(Self { when, reads: facts.relations, watches, time_dependent: facts.time_dependent, spec })
+        // `on_commit` runs for data commits alone: the commits of its own target wake it too.
+        let time_dependent = facts.time_dependent && when != When::OnCommit;
+        Ok(Self { when, reads: facts.relations, watches, time_dependent, spec })
     }
 
     /// `on_commit` reads commits, so that a result is that of a commit; `every` reads what is stable.

@@ -174,6 +174,23 @@ async fn a_published_topic_can_be_a_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn on_commit_runs_for_data_commits_alone_even_when_the_clock_is_asked() {
+    let dir = TempDir::new();
+    let node = with_orders(&dir).await;
+    node.produce("orders", 0, &[r#"{"k":"a","n":1}"#]).await;
+    node.commit("orders").await;
+    let sql = "SELECT k, now() AS at FROM orders";
+    let mut stamped = spec(sql, on_commit("orders"), "stamped", &[], PublishMode::Append);
+    stamped.into.config = [("redpanda.iceberg.mode".to_owned(), "value_schema_latest".to_owned())].into();
+    node.commands.put_pipeline("stamped", stamped).await.expect("put");
+    until_runs(&node, "stamped", 1).await;
+    node.commit("stamped").await;
+    settle().await;
+    assert_eq!(pipeline(&node, "stamped").await.runs, 1, "its own commit is none of its inputs");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cycles_are_refused_with_the_way() {
     let dir = TempDir::new();
     let node = with_orders(&dir).await;
