@@ -220,6 +220,11 @@ impl Commands {
         link.commit_now().await.map(drop)
     }
 
+    /// Why the log takes no data; none while it does.
+    pub fn offline(&self) -> Option<String> {
+        self.duties.deps.topics.offline()
+    }
+
     /// What runs, how far it is, what is wrong and what to type.
     pub async fn status(&self) -> NodeStatus {
         report::status(&self.duties).await

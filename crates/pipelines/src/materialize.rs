@@ -230,6 +230,10 @@ impl Materializer {
             if ranges.is_empty() {
                 break;
             }
+            // A large backlog is many commits: each is a unit of its own.
+            if self.shutdown.is_requested() {
+                return Err(Trouble::Failed("the node is stopping".to_owned()));
+            }
             let permit = duties.staging.acquire().await.map_err(|e| Trouble::failed(&e))?;
             let staged = Job {
                 duties: &duties,

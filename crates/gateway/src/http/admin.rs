@@ -72,7 +72,7 @@ async fn live() -> Answer {
 }
 
 async fn ready(State(commands): State<Commands>) -> Answer {
-    match commands.status().await.offline {
+    match commands.offline() {
         None => ok(&json!({"ready": true, "reasons": []})),
         Some(reason) => {
             let body = json!({"ready": false, "reasons": [format!("the log is offline: {reason}")]});
