@@ -51,6 +51,8 @@ pub enum Value {
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
+    /// µs since 1970-01-01, in no time zone.
+    Timestamp(i64),
     /// µs since 1970-01-01 UTC.
     TimestampTz(i64),
     /// Days since 1970-01-01.

@@ -61,9 +61,16 @@ fn from_text(oid: u32, text: &str) -> Result<Value, Failure> {
         }
         oid::BYTEA => bytea(text).map(Value::Bytes).ok_or_else(|| bad_syntax("bytea", text)),
         oid::DATE => Ok(date(trimmed).map_or_else(|| Value::Text(text.into()), Value::Date)),
-        oid::TIMESTAMP | oid::TIMESTAMPTZ => {
-            Ok(timestamp(trimmed).map_or_else(|| Value::Text(text.into()), Value::TimestampTz))
+        // As in PostgreSQL, an offset means nothing to a type without time zone.
+        oid::TIMESTAMP => {
+            Ok(timestamp(trimmed)
+                .map_or_else(|| Value::Text(text.into()), |(local, _)| Value::Timestamp(local)))
         }
+        oid::TIMESTAMPTZ => Ok(match timestamp(trimmed) {
+            Some((local, Some(offset))) => Value::TimestampTz(local - offset),
+            // Without an offset it is a time of the session's zone, which the engine knows.
+            _ => Value::Text(text.into()),
+        }),
         // Everything else is given to the engine as it was written: it knows what it is compared with.
         _ => Ok(Value::Text(text.into())),
     }
@@ -128,19 +135,20 @@ fn date(text: &str) -> Option<i32> {
     Some(date.signed_duration_since(NaiveDate::default()).num_days() as i32)
 }
 
-/// µs since 1970-01-01 UTC; a time without offset is taken as UTC, the session's time zone.
-fn timestamp(text: &str) -> Option<i64> {
+/// Local µs since 1970-01-01 and, where the text has one, the offset from UTC in µs.
+fn timestamp(text: &str) -> Option<(i64, Option<i64>)> {
     for form in ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"] {
         if let Ok(time) = DateTime::parse_from_str(text, form) {
-            return Some(time.timestamp_micros());
+            let offset = i64::from(time.offset().local_minus_utc()) * 1_000_000;
+            return Some((time.naive_local().and_utc().timestamp_micros(), Some(offset)));
         }
     }
     for form in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, form) {
-            return Some(time.and_utc().timestamp_micros());
+            return Some((time.and_utc().timestamp_micros(), None));
         }
     }
-    date(text).map(|days| i64::from(days) * 86_400_000_000)
+    date(text).map(|days| (i64::from(days) * 86_400_000_000, None))
 }
 
 fn from_binary(number: usize, oid: u32, bytes: &[u8]) -> Result<Value, Failure> {
@@ -161,9 +169,8 @@ fn from_binary(number: usize, oid: u32, bytes: &[u8]) -> Result<Value, Failure> 
         oid::DATE => fixed(bytes)
             .map(|b| Value::Date(i32::from_be_bytes(b).saturating_add(EPOCH_DAYS)))
             .ok_or_else(broken),
-        oid::TIMESTAMP | oid::TIMESTAMPTZ => fixed(bytes)
-            .map(|b| Value::TimestampTz(i64::from_be_bytes(b).saturating_add(EPOCH_MICROS)))
-            .ok_or_else(broken),
+        oid::TIMESTAMP => fixed(bytes).map(|b| Value::Timestamp(since_1970(b))).ok_or_else(broken),
+        oid::TIMESTAMPTZ => fixed(bytes).map(|b| Value::TimestampTz(since_1970(b))).ok_or_else(broken),
         oid::TIME => {
             fixed(bytes).map(|b| written(|out| text::time(i64::from_be_bytes(b), out))).ok_or_else(broken)
         }
@@ -179,6 +186,10 @@ fn from_binary(number: usize, oid: u32, bytes: &[u8]) -> Result<Value, Failure> 
         other => Err(Failure::unsupported(format!("parameter {number} has type {other} in binary format"))
             .with_hint("send it as text")),
     }
+}
+
+fn since_1970(since_2000: [u8; 8]) -> i64 {
+    i64::from_be_bytes(since_2000).saturating_add(EPOCH_MICROS)
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
@@ -222,7 +233,10 @@ mod tests {
         assert_eq!(text_of(1082, "1970-01-02"), Ok(Value::Date(1)));
         assert_eq!(text_of(1184, "1970-01-01 01:00:00.5+01"), Ok(Value::TimestampTz(500_000)));
         assert_eq!(text_of(1184, "1970-01-01T00:00:00+00:00"), Ok(Value::TimestampTz(0)));
-        assert_eq!(text_of(1114, "1970-01-01 00:00:01"), Ok(Value::TimestampTz(1_000_000)));
+        assert_eq!(text_of(1114, "1970-01-01 00:00:01"), Ok(Value::Timestamp(1_000_000)));
+        assert_eq!(text_of(1114, "1970-01-01 00:00:01+02"), Ok(Value::Timestamp(1_000_000)));
+        let local = "1970-01-01 00:00:01";
+        assert_eq!(text_of(1184, local), Ok(Value::Text(local.into())), "the session's zone counts");
         assert_eq!(text_of(1700, "1.50"), Ok(Value::Text("1.50".into())));
         assert_eq!(text_of(0, "x"), Ok(Value::Text("x".into())));
         assert_eq!(value(1, 23, false, None).unwrap(), Value::Null);
@@ -234,6 +248,7 @@ mod tests {
         assert_eq!(binary_of(21, &[0xff, 0xff]), Ok(Value::Int(-1)));
         assert_eq!(binary_of(20, &7i64.to_be_bytes()), Ok(Value::Int(7)));
         assert_eq!(binary_of(1082, &0i32.to_be_bytes()), Ok(Value::Date(EPOCH_DAYS)));
+        assert_eq!(binary_of(1114, &0i64.to_be_bytes()), Ok(Value::Timestamp(EPOCH_MICROS)));
         assert_eq!(binary_of(1184, &0i64.to_be_bytes()), Ok(Value::TimestampTz(EPOCH_MICROS)));
         assert_eq!(binary_of(3802, b"\x01{}"), Ok(Value::Text("{}".into())));
         let id = "00000000-0000-0000-0000-0000000000ff";

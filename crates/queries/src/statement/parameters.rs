@@ -177,9 +177,11 @@ fn literal(value: &Value, wanted: Option<&ArrowType>) -> Expr {
             let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
             plain(Literal::HexStringLiteral(hex))
         }
+        Value::Timestamp(micros) => {
+            cast(text(&shown_moment(*micros)), DataType::Timestamp(None, TimezoneInfo::None))
+        }
         Value::TimestampTz(micros) => {
-            let moment = chrono::DateTime::from_timestamp_micros(*micros).unwrap_or_default();
-            let shown = moment.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+            let shown = shown_moment(*micros) + "Z";
             cast(text(&shown), DataType::Timestamp(None, TimezoneInfo::WithTimeZone))
         }
         Value::Date(days) => {
@@ -196,6 +198,11 @@ fn literal(value: &Value, wanted: Option<&ArrowType>) -> Expr {
         (Value::Text(_) | Value::Null, Some(data_type)) => cast(expr, data_type),
         _ => expr,
     }
+}
+
+fn shown_moment(micros: i64) -> String {
+    let moment = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    moment.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
 }
 
 fn integer(value: i64) -> Expr {
