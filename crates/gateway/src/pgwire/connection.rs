@@ -144,7 +144,8 @@ impl Connection {
             };
             let outcome = match message::decode(frame.tag, frame.body.clone()) {
                 Ok(Message::Terminate) => return Err(End::Closed),
-                Ok(_) if self.skip_to_sync && frame.tag != b'S' => Ok(()),
+                // What cannot be read is skipped like everything else: there is one error per Sync.
+                Ok(_) | Err(Halt::Failed(_)) if self.skip_to_sync && frame.tag != b'S' => Ok(()),
                 Ok(message) => self.handle(message).await,
                 Err(halt) => Err(halt),
             };
