@@ -23,7 +23,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::Stream;
 use parking_lot::Mutex;
 
-use crate::engine::{Shared, shown_name};
+use crate::engine::Shared;
 use crate::error::SqlError;
 use crate::read_view::ReadView;
 use crate::statement::{self, Prepared};
@@ -166,17 +166,6 @@ impl Session {
     /// Splits a simple-query text into its statements.
     pub fn split(text: &str) -> Result<Vec<String>, SqlError> {
         statement::split(text)
-    }
-
-    /// Names of the tables that a statement reads (catalogs left out), as `Engine::table_names` gives them.
-    pub fn inputs(&self, statement: &str) -> Result<Vec<String>, SqlError> {
-        self.check_length(statement)?;
-        let Some(prepared) = statement::prepare_now(statement)? else { return Ok(Vec::new()) };
-        let idents = self.context().named(&prepared.relations)?;
-        let mut names: Vec<String> = idents.iter().map(|i| shown_name(&self.shared, i)).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
     }
 
     /// What the last executed statement read: the view that its rows are computed from.

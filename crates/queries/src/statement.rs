@@ -154,23 +154,7 @@ const SHORT: usize = 16 << 10;
 /// Stack for deep trees, in bytes; only touched pages cost memory.
 pub(crate) const DEEP_STACK_BYTES: usize = 128 << 20;
 
-/// Parses one statement; none when there is nothing but blanks and comments. Blocks a little for a long text.
-pub(crate) fn prepare_now(text: &str) -> Result<Option<Prepared>, SqlError> {
-    let (tokens, depth) = tokens(text)?;
-    if depth <= SHALLOW {
-        return prepare_here(text, tokens);
-    }
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new()
-            .name("parser".into())
-            .stack_size(DEEP_STACK_BYTES)
-            .spawn_scoped(scope, || prepare_here(text, tokens))
-            .map_err(no_thread)?;
-        worker.join().unwrap_or_else(|_| Err(SqlError::internal("the parser panicked")))
-    })
-}
-
-/// The same without ever blocking.
+/// Parses one statement; none when there is nothing but blanks and comments. Never blocks.
 pub(crate) async fn prepare(text: &str) -> Result<Option<Prepared>, SqlError> {
     if text.len() <= SHORT {
         let (tokens, depth) = tokens(text)?;
@@ -350,7 +334,8 @@ pub(crate) mod tests {
 
     /// The tree of a text.
     pub(crate) fn parse(text: &str) -> Result<Option<Statement>, SqlError> {
-        Ok(prepare_now(text)?.map(|p| p.statement))
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        Ok(runtime.block_on(prepare(text))?.map(|p| p.statement))
     }
 
     #[test]

@@ -61,17 +61,14 @@ impl Context {
         })
     }
 
-    /// Places of all tables that a statement may read.
+    /// Places of all tables that a statement may read. Nothing need be at any of them.
     pub(super) fn named(&self, relations: &[TableReference]) -> Result<Vec<TableIdent>, SqlError> {
         let mut idents = Vec::new();
         for reference in relations {
             if let Resolved::Table(places) = self.resolve(reference)? {
-                // Of several places only those that exist matter; of one, its absence is an error later on.
                 idents.extend(places);
             }
         }
-        let existing = all_idents(&self.shared)?;
-        idents.retain(|i| existing.binary_search(i).is_ok() || is_dead_letters(i, &existing));
         idents.sort();
         idents.dedup();
         Ok(idents)
@@ -218,11 +215,6 @@ impl Context {
         let path = self.search_path.iter().filter(|s| exists(s)).cloned().collect();
         Ok(CatalogSnapshot::new(&self.database, &self.user, path, schemas, tables))
     }
-}
-
-fn is_dead_letters(ident: &TableIdent, existing: &[TableIdent]) -> bool {
-    let Some(main) = ident.name.strip_suffix("~dlq") else { return false };
-    existing.binary_search(&TableIdent { namespace: ident.namespace.clone(), name: main.into() }).is_ok()
 }
 
 /// Bytes of data files, as the current snapshot's summary counts them.
