@@ -13,6 +13,11 @@ pub enum OpenError {
         "damaged log file {file} at byte {position}: {reason}; restore it from a copy, or move the partition's directory away to go on without it"
     )]
     Damaged { file: String, position: u64, reason: String },
+    /// The control store is older than the log.
+    #[error(
+        "{directory} holds records of a topic that control.redb does not know: control.redb is older than the log or of another one; restore the newest copy of control.redb, or move that directory away to go on without its records"
+    )]
+    UnknownTopic { directory: String },
     /// The disk refused.
     #[error("cannot open the log: {context}")]
     Io {
@@ -106,7 +111,7 @@ pub enum TopicError {
 impl Fault for OpenError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Damaged { .. } | Self::UnknownTopic { .. } => ErrorKind::Corrupt,
             Self::Io { .. } => ErrorKind::Unavailable,
             Self::Control(e) => e.kind(),
         }

@@ -13,7 +13,7 @@ use base::{TopicId, TopicName};
 use storage::{ControlError, layout};
 
 use super::queue::Work;
-use super::recovery::TOPIC_KEYS;
+use super::recovery::{TOPIC_KEYS, deleted_key};
 use super::shared::{Shared, TopicState, topic_state};
 use crate::error::TopicError;
 use crate::topic::{NewTopic, TopicConfig, TopicInfo};
@@ -133,7 +133,11 @@ pub(crate) fn delete(shared: &Shared, name: &str) -> Result<TopicId, TopicError>
     let _one = shared.admin.lock();
     let old = shared.existing(name)?;
     let id = old.info.id;
-    shared.control.transact::<_, ControlError>(|tx| tx.delete(layout::TOPICS, &key(&old.info.name)))?;
+    // The mark tells a deletion that a crash interrupts from a control store that is older than the log.
+    shared.control.transact::<_, ControlError>(|tx| {
+        tx.put(layout::TOPICS, &deleted_key(id), b"")?;
+        tx.delete(layout::TOPICS, &key(&old.info.name))
+    })?;
     {
         let mut topics = shared.topics.write();
         topics.by_name.remove(name);

@@ -34,6 +34,13 @@ use crate::topic::TopicInfo;
 const WALK_BYTES: usize = 256 << 10;
 /// Keys of topics in the control store.
 pub(crate) const TOPIC_KEYS: &str = "topic/";
+/// Keys of topics that were deleted since the last start.
+const DELETED_KEYS: &str = "deleted-topic/";
+
+/// Where the deletion of a topic is noted until its directory is surely gone.
+pub(crate) fn deleted_key(topic: TopicId) -> String {
+    format!("{DELETED_KEYS}{topic}")
+}
 
 fn io_error(context: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let context = context.into();
@@ -80,7 +87,7 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
 
     let files = Arc::new(Files::new(Arc::clone(&disk), settings.open_files_max));
     let topics = load_topics(&settings, &deps, &files)?;
-    remove_orphans(&*disk, &topics_dir, &topics)?;
+    remove_orphans(&*disk, &topics_dir, &topics, &deps.control)?;
     let mut writers = Writers::default();
     for (name, point) in &found.writers {
         let value = point.bytes().map_err(|reason| damaged(&checkpoint_path, 0, reason))?;
@@ -141,19 +148,42 @@ fn load_topics(settings: &Settings, deps: &super::Deps, files: &Arc<Files>) -> R
     Ok(topics)
 }
 
-/// Removes directories of topics that are no more: their deletion was interrupted.
-fn remove_orphans(disk: &dyn storage::Disk, topics_dir: &Path, topics: &TopicMap) -> Result<(), OpenError> {
-    let mut removed = false;
-    for entry in disk.read_dir(topics_dir).map_err(io_error(topics_dir.display().to_string()))? {
+/// Removes directories of topics that are no more: their making or their deletion was interrupted. Records of a topic
+/// that the control store neither has nor deleted are another copy's: they are never thrown away.
+fn remove_orphans(
+    disk: &dyn storage::Disk,
+    topics_dir: &Path,
+    topics: &TopicMap,
+    control: &storage::Control,
+) -> Result<(), OpenError> {
+    let deleted: Vec<String> =
+        control.scan(layout::TOPICS, DELETED_KEYS)?.into_iter().map(|(key, _)| key).collect();
+    let list = |path: &Path| disk.read_dir(path).map_err(io_error(path.display().to_string()));
+    let mut orphans = Vec::new();
+    for entry in list(topics_dir)? {
         let Ok(id) = entry.name.parse().map(TopicId) else { continue };
-        if entry.is_dir && !topics.by_id.contains_key(&id) {
-            let path = topics_dir.join(&entry.name);
-            disk.remove_dir_all(&path).map_err(io_error(path.display().to_string()))?;
-            removed = true;
+        if !entry.is_dir || topics.by_id.contains_key(&id) {
+            continue;
         }
+        let path = topics_dir.join(&entry.name);
+        if !deleted.contains(&deleted_key(id)) {
+            for partition in list(&path)?.iter().filter(|e| e.is_dir) {
+                if !list(&path.join(&partition.name))?.is_empty() {
+                    return Err(OpenError::UnknownTopic { directory: path.display().to_string() });
+                }
+            }
+        }
+        orphans.push(path);
     }
-    if removed {
+    for path in &orphans {
+        disk.remove_dir_all(path).map_err(io_error(path.display().to_string()))?;
+    }
+    if !orphans.is_empty() {
         disk.sync_dir(topics_dir).map_err(io_error(topics_dir.display().to_string()))?;
+    }
+    if !deleted.is_empty() {
+        control
+            .transact(|tx| deleted.iter().try_for_each(|key| tx.delete(layout::TOPICS, key).map(|_| ())))?;
     }
     Ok(())
 }

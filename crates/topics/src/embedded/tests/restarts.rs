@@ -297,6 +297,45 @@ fn topics_are_stored_and_orphans_removed() {
 }
 
 #[test]
+fn a_control_store_older_than_the_log_costs_no_records() {
+    let bench = Bench::new();
+    drop(bench.open());
+    let control = layout::control_file(&bench.path);
+    let older = std::fs::read(&control).expect("copy");
+    let n = filled(&bench, true);
+    let newer = std::fs::read(&control).expect("copy");
+    std::fs::write(&control, older).expect("restore the older one");
+    for _ in 0..2 {
+        match bench.try_open() {
+            Err(OpenError::UnknownTopic { directory }) => assert!(Path::new(&directory).is_dir()),
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::write(&control, newer).expect("restore the newest one");
+    assert_eq!(records(&bench.open(), 0), numbered(0..n));
+}
+
+#[test]
+fn an_interrupted_deletion_goes_on() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    let id = create(&topics, 1).id;
+    bench.append(&topics, 0, batch(0, 3, 1_000_000)).expect("append");
+    let dir = layout::topic_dir(&bench.path, id);
+    let kept: Vec<_> =
+        walk_files(&dir).into_iter().map(|f| (f.clone(), std::fs::read(f).expect("read"))).collect();
+    topics.delete("t").expect("delete");
+    drop(topics);
+    // As if the crash had come before the directory was removed.
+    for (file, bytes) in kept {
+        std::fs::create_dir_all(file.parent().expect("directory")).expect("directory");
+        std::fs::write(file, bytes).expect("write");
+    }
+    assert!(bench.open().list().is_empty());
+    assert!(!dir.exists());
+}
+
+#[test]
 fn topics_come_and_go_under_load() {
     let mut bench = Bench::new();
     bench.settings.wal_file_bytes = 3_000;
