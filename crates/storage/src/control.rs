@@ -29,12 +29,17 @@ pub enum ControlError {
     Parse { space: &'static str, key: String, source: serde_json::Error },
     #[error("control store: cannot open {path}")]
     Open { path: String, source: io::Error },
+    /// What was synced once does not read back.
+    #[error("{path} is damaged: {reason}; restore the newest copy of it")]
+    Damaged { path: String, reason: String },
 }
 
 impl Fault for ControlError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Store(redb::Error::Corrupted(_)) | Self::Parse { .. } => ErrorKind::Corrupt,
+            Self::Store(redb::Error::Corrupted(_)) | Self::Parse { .. } | Self::Damaged { .. } => {
+                ErrorKind::Corrupt
+            }
             Self::Store(_) | Self::Open { .. } => ErrorKind::Unavailable,
         }
     }
@@ -64,14 +69,32 @@ impl Control {
             Self::make(disk, path)?;
         }
         let file = disk.open(path, OpenMode::ReadWrite).map_err(failed)?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file))?;
+        let damaged = |reason| ControlError::Damaged { path: path.display().to_string(), reason };
+        // The store takes bytes for granted that another program changed: what it says then is a panic at times.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Self::load(file))) {
+            Ok(Ok(database)) => Ok(Self(Arc::new(database))),
+            Ok(Err(redb::Error::Corrupted(reason))) => Err(damaged(reason)),
+            Ok(Err(redb::Error::Io(error))) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(damaged(error.to_string()))
+            }
+            Ok(Err(redb::Error::Io(error))) => Err(failed(error)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(damaged("its pages do not fit together".into())),
+        }
+    }
+
+    /// Opens the database and compares all its pages with their checksums.
+    fn load(file: Arc<dyn DiskFile>) -> Result<Database, redb::Error> {
+        let mut database =
+            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file))?;
+        database.check_integrity()?;
         let mut spaces = database.begin_write()?;
         spaces.set_quick_repair(true);
         for space in crate::layout::SPACES {
             spaces.open_table(table(*space))?;
         }
         spaces.commit()?;
-        Ok(Self(Arc::new(database)))
+        Ok(database)
     }
 
     /// A new database is written aside and renamed once it is whole: a power cut within the first open must not
@@ -258,5 +281,36 @@ mod tests {
             control.scan(layout::TOPICS, "a/").expect("scan").into_iter().map(|(k, _)| k).collect();
         assert_eq!(keys, ["a/1", "a/2"]);
         assert_eq!(control.get(layout::SUBJECTS, "a/1").expect("get"), None);
+    }
+    /// A changed byte is found when the store opens, or it was one that nothing stands in.
+    #[test]
+    fn a_changed_byte_is_told_with_the_file_or_harmless() {
+        let dir = crate::directory::tests::temporary();
+        let disk: SharedDisk = Arc::new(RealDisk);
+        let path = dir.path().join("control.redb");
+        let values: Vec<(String, Vec<u8>)> =
+            (0..300).map(|n| (format!("k/{n:03}"), vec![n as u8; 100])).collect();
+        Control::open(&disk, &path)
+            .expect("open")
+            .transact::<_, ControlError>(|tx| {
+                values.iter().try_for_each(|(k, v)| tx.put(layout::TOPICS, k, v))
+            })
+            .expect("commit");
+        let whole = std::fs::read(&path).expect("read");
+        let mut found = 0;
+        for position in (0..whole.len()).step_by(977) {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 0xff;
+            std::fs::write(&path, bytes).expect("damage");
+            match Control::open(&disk, &path) {
+                Ok(control) => assert_eq!(control.scan(layout::TOPICS, "k/").expect("scan"), values),
+                Err(error) => {
+                    assert!(error.to_string().contains("control.redb is damaged"), "{position}: {error}");
+                    assert_eq!(error.kind(), ErrorKind::Corrupt);
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 5, "{found}");
     }
 }
