@@ -151,10 +151,15 @@ fn imagined(topic: &NewTopic) -> Result<TopicInfo, CommandError> {
 
 fn check(info: &TopicInfo) -> Result<(), CommandError> {
     let settings = IcebergTopic::of(info).map_err(CommandError::Invalid)?;
-    if settings.is_some() && info.name.as_str().ends_with("~dlq") {
+    let name = info.name.as_str();
+    if settings.is_some() && (name.starts_with('.') || name.contains("..")) {
         return Err(CommandError::Invalid(format!(
-            "topic {} cannot be a table: names that end with ~dlq belong to dead-letter tables",
-            info.name
+            "topic {name} cannot be a table: a table's name may not begin with a dot or contain two in a row"
+        )));
+    }
+    if settings.is_some() && name.ends_with("~dlq") {
+        return Err(CommandError::Invalid(format!(
+            "topic {name} cannot be a table: names that end with ~dlq belong to dead-letter tables"
         )));
     }
     Ok(())

@@ -105,3 +105,19 @@ async fn names_of_dead_letter_tables_are_taken() {
     assert!(node.topics.topic("t~dlq").is_none());
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_name_no_table_can_have_is_refused_as_one() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path()).await;
+    for name in ["a..b", ".a"] {
+        let config = [("redpanda.iceberg.mode".to_owned(), "key_value".to_owned())].into();
+        let new = topics::NewTopic { name: name.into(), partitions: Some(1), config };
+        let refused = node.commands.create_topic(new).await.expect_err("refused").to_string();
+        assert!(refused.contains("cannot be a table"), "{refused}");
+        assert!(node.topics.topic(name).is_none(), "no half of it stays");
+        let plain = topics::NewTopic { name: name.into(), partitions: Some(1), config: Default::default() };
+        node.commands.create_topic(plain).await.expect("a topic without a table");
+    }
+    node.stop().await;
+}
