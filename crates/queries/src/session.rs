@@ -6,6 +6,7 @@
 
 mod control;
 mod explain;
+mod fairness;
 mod names;
 mod result;
 mod run;

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::explain::{self, Options};
+use super::fairness;
 use super::result::Shape;
 use super::settings::SharedSettings;
 use super::{Answer, Value};
@@ -203,7 +204,7 @@ impl Context {
     ) -> Result<Planned, SqlError> {
         let names = statement::output_names(&tree);
         let (state, plan) = self.logical(tree, prepared, view).await?;
-        let plan = state.create_physical_plan(&plan).await?;
+        let plan = fairness::give_way(state.create_physical_plan(&plan).await?)?;
         Ok(Planned { shape: Shape::new(&plan.schema(), names), task: state.task_ctx(), plan })
     }
 

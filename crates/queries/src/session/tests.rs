@@ -252,3 +252,25 @@ async fn memory_that_is_not_there_is_refused_by_its_code() {
     assert_eq!((error.sqlstate, error.message.as_str()), ("53200", "out of memory"));
     assert_eq!(s.rows("select 1").await, ["1"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_without_end_leave_room_for_others_and_stop() {
+    let node = Node::new();
+    node.topic("trades", 1, TRADES).await;
+    node.trades("trades", 0, 0, 2_000).await;
+    let endless = "select count(*) from trades a, trades b, trades c, trades d where a.qty + d.qty <> 5 + b.qty + c.qty";
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        let mut heavy = node.session();
+        running.push((heavy.execute(endless, &[]).await.unwrap(), heavy));
+    }
+    let limit = std::time::Duration::from_secs(60);
+    let mut other = node.session();
+    for _ in 0..3 {
+        let rows = tokio::time::timeout(limit, other.rows("select count(*) from trades")).await;
+        assert_eq!(rows.expect("others go on"), ["2000"]);
+    }
+    other.tag("set statement_timeout = 150").await;
+    let stopped = tokio::time::timeout(limit, other.error(endless)).await.expect("the timeout acts");
+    assert_eq!(stopped.sqlstate, "57014");
+}
