@@ -6,8 +6,8 @@ use pipelines::Trigger;
 use queries::relations::{StatementFacts, statement_facts};
 use schemas::{Decoder, RegisteredSchema, SchemaType};
 
-use super::problem::Problems;
-use super::topics::TopicBlock;
+use super::problem::{Place, Problems};
+use super::topics::{Places, TopicBlock};
 use super::{Config, PipelineBlock};
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
@@ -28,9 +28,8 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
 }
 
 fn check_properties(topic: &TopicBlock, problems: &mut Problems) {
-    if let Err(error) = crate::properties::check(&topic.name, &topic.config) {
-        problems.add(topic.place.clone(), &format!("topics.{}", topic.name), error);
-    }
+    let path = format!("topics.{}", topic.name);
+    check_each_property(&topic.name, &topic.config, &topic.places, (&topic.place, &path), problems);
     let needs_schema = topic
         .config
         .get("redpanda.iceberg.mode")
@@ -38,6 +37,28 @@ fn check_properties(topic: &TopicBlock, problems: &mut Problems) {
     if needs_schema && topic.schema.is_none() {
         let reason = "is missing: a table of mode value_schema_latest takes its columns from it";
         problems.add(topic.place.clone(), &format!("topics.{}.schema", topic.name), reason);
+    }
+}
+
+/// Each property alone, so that every wrong one is named where it stands; then all together.
+fn check_each_property(
+    topic: &str,
+    config: &BTreeMap<String, String>,
+    places: &Places,
+    whole: (&Place, &str),
+    problems: &mut Problems,
+) {
+    let mut sound = true;
+    for (name, value) in config {
+        let alone = BTreeMap::from([(name.clone(), value.clone())]);
+        if let Err(error) = crate::properties::check(topic, &alone) {
+            let (place, path) = places.get(name).map_or(whole, |(place, path)| (place, path.as_str()));
+            problems.add(place.clone(), path, error);
+            sound = false;
+        }
+    }
+    if sound && let Err(error) = crate::properties::check(topic, config) {
+        problems.add(whole.0.clone(), whole.1, error);
     }
 }
 
@@ -82,9 +103,8 @@ fn check_pipeline(pipeline: &PipelineBlock, declared: &BTreeSet<&str>, problems:
         }
         Err(error) => problems.add(pipeline.sql_place.clone(), &format!("{path}.sql"), error.to_string()),
     }
-    if let Err(error) = crate::properties::check(&pipeline.spec.into.topic, &pipeline.spec.into.config) {
-        problems.add(pipeline.place.clone(), &format!("{path}.into"), error);
-    }
+    let (into, whole) = (&pipeline.spec.into, format!("{path}.into"));
+    check_each_property(&into.topic, &into.config, &pipeline.places, (&pipeline.place, &whole), problems);
     if let Trigger::OnCommit(topics) = &pipeline.spec.trigger {
         for topic in topics.iter().filter(|t| !declared.contains(t.as_str())) {
             problems.add(pipeline.place.clone(), &format!("{path}.trigger.on_commit"), undeclared(topic));

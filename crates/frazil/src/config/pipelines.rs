@@ -1,14 +1,14 @@
 //! The block `pipelines`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use pipelines::spec::Format;
 use pipelines::{OnError, PipelineSpec, PublishMode, Target, Trigger};
 
 use super::problem::Place;
 use super::reader::Block;
-use super::topics::{read_config, read_iceberg};
+use super::topics::{Places, Properties, read_config, read_iceberg};
 
 /// A pipeline that should run.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,11 +17,15 @@ pub struct PipelineBlock {
     pub place: Place,
     /// Where its SQL stands.
     pub sql_place: Place,
+    /// Where the properties of its topic stand.
+    pub(crate) places: Places,
     pub spec: PipelineSpec,
 }
 
-const KEYS: &[&str] = &["description", "sql", "sql_file", "trigger", "into", "on_error"];
-const INTO_KEYS: &[&str] = &["topic", "key", "format", "mode", "partitions", "iceberg", "config"];
+/// Shortest time between two runs; pipelines refuse less.
+const EVERY_MIN: Duration = Duration::from_millis(10);
+pub(super) const KEYS: &[&str] = &["description", "sql", "sql_file", "trigger", "into", "on_error"];
+pub(super) const INTO_KEYS: &[&str] = &["topic", "key", "format", "mode", "partitions", "iceberg", "config"];
 
 /// None when a part without which nothing works is missing; the problem is noted.
 pub(super) fn read(
@@ -49,9 +53,9 @@ pub(super) fn read(
     };
     let on_error = block.block("on_error").map_or_else(OnError::default, read_on_error);
     block.close(KEYS, &["tests", "enabled", "columns"]);
-    let (sql_place, sql) = sql?;
-    let spec = PipelineSpec { description, sql, trigger: trigger?, into: into?, on_error };
-    Some(PipelineBlock { name, place, sql_place, spec })
+    let ((sql_place, sql), (into, places)) = (sql?, into?);
+    let spec = PipelineSpec { description, sql, trigger: trigger?, into, on_error };
+    Some(PipelineBlock { name, place, sql_place, places, spec })
 }
 
 fn read_sql(block: &mut Block<'_>, directory: &Path) -> Option<(Place, String)> {
@@ -80,8 +84,10 @@ fn read_sql(block: &mut Block<'_>, directory: &Path) -> Option<(Place, String)> 
 
 fn read_trigger(mut block: Block<'_>) -> Option<Trigger> {
     let any = block.has("every") || block.has("on_commit");
-    let every = block
-        .parsed("every", |text| base::units::parse_duration(text).map(|_| Trigger::Every(text.to_owned())));
+    let every = block.parsed("every", |text| match base::units::parse_duration(text)? {
+        every if every < EVERY_MIN => Err(format!("`{text}` is too short: the shortest is {EVERY_MIN:?}")),
+        _ => Ok(Trigger::Every(text.to_owned())),
+    });
     let on_commit = block.texts("on_commit").map(Trigger::OnCommit);
     let trigger = match (every, on_commit) {
         (Some(_), Some(_)) => {
@@ -100,7 +106,7 @@ fn read_trigger(mut block: Block<'_>) -> Option<Trigger> {
     trigger
 }
 
-fn read_into(mut block: Block<'_>) -> Option<Target> {
+fn read_into(mut block: Block<'_>) -> Option<(Target, Places)> {
     if !block.has("topic") {
         block.problem("topic", "is missing: name the topic that gets the results");
     }
@@ -123,20 +129,21 @@ fn read_into(mut block: Block<'_>) -> Option<Target> {
         block.problem("key", "is missing: `mode: upsert` needs the columns that identify a row");
     }
     let partitions = block.number("partitions", 1);
-    let mut config = BTreeMap::new();
+    let mut properties = Properties::default();
     if let Some(iceberg) = block.block("iceberg") {
-        read_iceberg(iceberg, &mut config);
+        read_iceberg(iceberg, &mut properties);
     }
-    read_config(&mut block, &mut config);
+    read_config(&mut block, &mut properties);
     block.close(INTO_KEYS, &["compression"]);
-    Some(Target {
+    let target = Target {
         topic: topic?,
         key,
         format: format.unwrap_or_default(),
         mode: mode.unwrap_or_default(),
         partitions,
-        config,
-    })
+        config: properties.values,
+    };
+    Some((target, properties.places))
 }
 
 fn read_on_error(mut block: Block<'_>) -> OnError {

@@ -45,6 +45,12 @@ impl<'a> Block<'a> {
         self.problems.add(place.clone(), &key, reason);
     }
 
+    /// Where `key` stands, and its dotted path.
+    pub(crate) fn place_of(&self, key: &str) -> Option<(Place, String)> {
+        let (_, place, _) = self.entries.iter().find(|(name, ..)| name == key)?;
+        Some((place.clone(), self.path_of(key)))
+    }
+
     /// Whether `key` is there and has not been taken yet.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, ..)| name == key)
@@ -175,7 +181,8 @@ impl<'a> Block<'a> {
         }
     }
 
-    fn path_of(&self, key: &str) -> String {
+    /// The dotted path of a key of the map.
+    pub(crate) fn path_of(&self, key: &str) -> String {
         join(&self.path, key)
     }
 }

@@ -14,7 +14,7 @@ pub struct ListenBlock {
     pub postgres: Option<u16>,
 }
 
-const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
+pub(super) const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
 
 pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock) {
     if let Some(mut doors) = block.block("listen") {

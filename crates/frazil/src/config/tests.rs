@@ -1,3 +1,5 @@
+mod documents;
+
 use ::pipelines::{PublishMode, Trigger};
 
 use super::*;
@@ -213,13 +215,25 @@ topics:
     config: { retention.msec: 5 }
   d:
     config: { redpanda.iceberg.mode: sideways }
+  e:
+    iceberg:
+      mode: value_schema_id_prefix
+      on_invalid: dlq
+pipelines:
+  p:
+    sql: SELECT 1
+    trigger: { every: 0s }
+    into: { topic: out, config: { retention.ms: long } }
 "#;
     let problems = Directory::new(&[("frazil.yaml", text), ("broken.json", "{")]).problems("frazil.yaml");
     for (line, part) in [
         ("4: topics.a.schema.value", "no JSON"),
         ("6: topics.b.schema", "takes its columns from it"),
-        ("8: topics.c", "retention.ms"),
-        ("10: topics.d", "sideways"),
+        ("9: topics.c.config.retention.msec", "retention.ms"),
+        ("11: topics.d.config.redpanda.iceberg.mode", "sideways"),
+        ("14: topics.e.iceberg.mode", "use disabled, key_value"),
+        ("15: topics.e.iceberg.on_invalid", "dlq_table"),
+        ("19: pipelines.p.trigger.every", "the shortest is 10ms"),
     ] {
         assert!(
             problems.iter().any(|p| p.starts_with(&format!("{line}: ")) && p.contains(part)),
