@@ -9,7 +9,7 @@ mod apply;
 mod listen;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -225,6 +225,16 @@ async fn open_parts(
     Ok(Parts { topics, registry, tables, engine, commands, clock })
 }
 
+/// Tables store the places of their files as addresses, in which `..` has no meaning. Links stay as they are: what they
+/// point to may move.
+fn without_parents(path: PathBuf) -> std::io::Result<PathBuf> {
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(&path)?;
+    path.canonicalize()
+}
+
 type Below = (storage::Control, topics::Topics, schemas::Registry, tables::Tables, queries::Engine);
 
 /// What opens with blocking reads: storage, the three strangers above it, queries.
@@ -237,7 +247,8 @@ fn open_below(
     use storage::layout;
     // storage
     let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
-    let directory = storage::DataDirectory::open(Arc::clone(&disk), &settings.data_dir)?;
+    let data_dir = without_parents(settings.data_dir).context("cannot use the data directory")?;
+    let directory = storage::DataDirectory::open(Arc::clone(&disk), &data_dir)?;
     let control = storage::Control::open(&disk, &layout::control_file(directory.path()))?;
     let objects = storage::Objects::local(Arc::clone(&disk), layout::warehouse_dir(directory.path()));
     // topics | schemas | tables

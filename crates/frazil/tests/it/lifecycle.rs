@@ -46,3 +46,18 @@ async fn a_taken_port_touches_nothing() {
     assert!(error.to_string().contains("--port-offset"), "{error:#}");
     assert!(!place.data().exists());
 }
+
+#[tokio::test]
+async fn a_path_through_a_parent_takes_tables() {
+    let place = Temporary::new();
+    std::fs::create_dir(place.path().join("beside")).expect("directory");
+    let node = start(&place.path().join("beside/../data")).await;
+    let client = Remote::of(node.endpoints()).kafka().await.expect("kafka");
+    let config = [("redpanda.iceberg.mode".to_owned(), "key_value".to_owned())].into();
+    let topic = topics::NewTopic { name: "trades".into(), partitions: Some(1), config };
+    client.create_topic(&topic, -1, false).await.expect("topic");
+    let http = Http::new(&Remote::of(node.endpoints())).expect("client");
+    let tables = http.tables().await.expect("tables");
+    assert_eq!(tables, [("public".to_owned(), "trades".to_owned())], "its place is inside the warehouse");
+    node.stop().await.expect("stops");
+}
