@@ -26,7 +26,7 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Host of the node that commands talk to
+    /// Host of the node that commands talk to; `up` has --listen
     #[arg(long, global = true, env = "FRAZIL_HOST", default_value = "127.0.0.1")]
     pub host: String,
     /// Added to every default port: of the node by `up`, of the node that commands talk to
@@ -119,7 +119,7 @@ pub struct ValidateArgs {
 #[command(after_help = "Examples:
   frazil sql -c 'SELECT symbol, count(*) FROM trades GROUP BY 1'
   frazil sql -f report.sql -o csv > report.csv
-  echo 'SHOW TABLES' | frazil sql -o json
+  echo 'SELECT symbol, price FROM trades' | frazil sql -o json
 
 Without -c and -f, statements are read from standard input; on a terminal, line by line up to `;`.")]
 pub struct SqlArgs {
@@ -146,6 +146,7 @@ pub enum TopicCommand {
     /// Show partitions and properties of a topic
     #[command(after_help = "Example:\n  frazil topic describe trades")]
     Describe {
+        /// Name of the topic
         topic: String,
         #[command(flatten)]
         output: OutputArgs,
@@ -153,6 +154,7 @@ pub enum TopicCommand {
     /// Delete topics
     #[command(visible_alias = "rm", after_help = "Example:\n  frazil topic delete trades")]
     Delete {
+        /// Names of the topics
         #[arg(required = true)]
         topics: Vec<String>,
     },
@@ -170,6 +172,7 @@ pub enum TopicCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct CreateArgs {
+    /// Names of the topics
     #[arg(required = true)]
     pub topics: Vec<String>,
     /// Partitions; the node's default when left out
@@ -201,6 +204,7 @@ pub enum Codec {
 
 #[derive(Debug, Clone, Args)]
 pub struct ProduceArgs {
+    /// Name of the topic
     pub topic: String,
     /// Key of every record
     #[arg(short, long)]
@@ -214,6 +218,9 @@ pub struct ProduceArgs {
     /// How a line is read: %k key, %v value; the text between them separates
     #[arg(short, long, default_value = "%v\\n")]
     pub format: String,
+    /// Make the topic when it does not exist
+    #[arg(long)]
+    pub allow_auto_topic_creation: bool,
     /// Empty values are tombstones
     #[arg(short = 'Z', long)]
     pub tombstone: bool,
@@ -224,6 +231,7 @@ pub struct ProduceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct ConsumeArgs {
+    /// Name of the topic
     pub topic: String,
     /// start, end, N, +N (after the start), -N (before the end), @MS (time); `start:end` stops at the end
     #[arg(short, long, default_value = "start", allow_hyphen_values = true)]
@@ -255,7 +263,7 @@ pub enum TableCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Show the snapshots of a table, newest last
+    /// Show the snapshots of a table, oldest first
     #[command(after_help = "Example:\n  frazil table snapshots trades -o json")]
     Snapshots {
         /// `name`, or `namespace.name`
@@ -265,7 +273,10 @@ pub enum TableCommand {
     },
     /// Commit what a topic has now, without waiting for its target lag
     #[command(after_help = "Example:\n  frazil table commit trades")]
-    Commit { topic: String },
+    Commit {
+        /// Name of the topic
+        topic: String,
+    },
     /// Let a table go on that was rolled back or has diverged from its log
     #[command(after_help = "Examples:
   frazil table resume trades --skip       from the end of the log; what lies between is left out
@@ -276,6 +287,7 @@ pub enum TableCommand {
 #[derive(Debug, Clone, Args)]
 #[command(group = clap::ArgGroup::new("mode").required(true))]
 pub struct ResumeArgs {
+    /// `name`, or `namespace.name`
     pub table: String,
     /// From the end of the log; what lies between is left out
     #[arg(long, group = "mode")]
@@ -293,6 +305,7 @@ pub enum PipelineCommand {
     /// Stop and forget pipelines; their topics stay
     #[command(visible_alias = "rm", after_help = "Example:\n  frazil pipeline delete vwap_1m")]
     Delete {
+        /// Names of the pipelines
         #[arg(required = true)]
         pipelines: Vec<String>,
     },

@@ -29,6 +29,11 @@ pub struct Interrupted;
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Ports end at 65535.
+pub(crate) fn port_offset_too_large(offset: u16) -> Usage {
+    Usage(format!("--port-offset {offset} leaves the range of ports"))
+}
+
 /// Runs one command.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let global = cli.global;
@@ -39,7 +44,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     match cli.command {
         Command::Up(args) => up::run(args, &global).await,
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => demo::run(args, &global).await,
         Command::Validate(args) => validate::run(&args),
         Command::Sql(args) => sql::run(args, &remote()?).await,
         Command::Topic(command) => topic::run(command, &remote()?).await,

@@ -19,7 +19,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Nobody answers.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot reach {what} at {address}: {reason}; is a node running? start one with `frazil up`")]
+#[error(
+    "cannot reach {what} at {address}: {reason}; is a node running there? start one with `frazil up`, or name it with \
+     --host and --port-offset"
+)]
 pub struct Unreachable {
     pub what: &'static str,
     pub address: String,
@@ -52,9 +55,9 @@ impl Remote {
     /// From the flags; FRAZIL_KAFKA, FRAZIL_REGISTRY_URL, FRAZIL_CATALOG_URL, FRAZIL_ADMIN_URL and
     /// FRAZIL_POSTGRES_URL name single doors.
     pub fn from_flags(global: &Global) -> anyhow::Result<Self> {
-        let ports = Ports::default().shifted(global.port_offset).ok_or_else(|| {
-            anyhow::anyhow!("--port-offset {} leaves the range of ports", global.port_offset)
-        })?;
+        let ports = Ports::default()
+            .shifted(global.port_offset)
+            .ok_or_else(|| crate::commands::port_offset_too_large(global.port_offset))?;
         let host = match global.host.contains(':') && !global.host.starts_with('[') {
             true => format!("[{}]", global.host),
             false => global.host.clone(),

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::Interrupted;
 use super::up::StopSignals;
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, Global};
 use crate::demo::{self, Report, Settings};
 use crate::node::{Listeners, Node, NodeSettings, PortTaken, Ports};
 use crate::output::{self, Format};
@@ -17,11 +17,11 @@ use crate::remote::Remote;
 /// Distance between two tries for free ports.
 const OFFSET_STEP: u16 = 100;
 
-pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: DemoArgs, global: &Global) -> anyhow::Result<()> {
     let mut stop = StopSignals::listen()?;
     let place = Place::of(args.data_dir.clone())?;
     let started = Instant::now();
-    let (offset, node) = start(place.path()).await?;
+    let (offset, node) = start(place.path(), global.port_offset).await?;
     let ready = started.elapsed();
     eprintln!("a node is up after {} ms, data in {}", ready.as_millis(), place.path().display());
     let remote = Remote::of(node.endpoints());
@@ -63,19 +63,21 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first offset at which all ports are free; binding is the only test that holds.
-async fn start(data_dir: &Path) -> anyhow::Result<(u16, Node)> {
+/// The first offset from `least` up at which all ports are free; binding is the only test that holds.
+async fn start(data_dir: &Path, least: u16) -> anyhow::Result<(u16, Node)> {
     let settings = NodeSettings::new(data_dir);
     let mut taken = None;
-    for offset in (0..50_000).step_by(usize::from(OFFSET_STEP)) {
-        let ports = Ports::default().shifted(offset).context("no free ports")?;
+    for offset in (least..=u16::MAX).step_by(usize::from(OFFSET_STEP)) {
+        let Some(ports) = Ports::default().shifted(offset) else {
+            break;
+        };
         match Listeners::bind(settings.host, ports) {
             Ok(listeners) => return Ok((offset, Node::start_on(listeners, settings).await?)),
             Err(error) if error.is::<PortTaken>() => taken = Some(error),
             Err(error) => return Err(error),
         }
     }
-    Err(taken.unwrap_or_else(|| anyhow::anyhow!("no free ports")))
+    Err(taken.unwrap_or_else(|| super::port_offset_too_large(least).into()))
 }
 
 fn print_report(report: &Report, ready: std::time::Duration) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use anyhow::bail;
-use topics::cluster::{ClusterClient, Compression, ProduceRecord, ProducerSettings};
+use topics::cluster::{ClusterClient, ClusterError, Compression, ProduceRecord, ProducerSettings};
 
 use super::Usage;
 use super::template::LineTemplate;
@@ -22,6 +22,7 @@ pub(super) async fn run(client: &ClusterClient, args: ProduceArgs) -> anyhow::Re
         Codec::Snappy => Compression::Snappy,
         Codec::Lz4 => Compression::Lz4,
     };
+    check_topic(client, &args).await?;
     let producer = client.producer(ProducerSettings { compression, ..ProducerSettings::default() })?;
     let mut input = Some(BufReader::with_capacity(1 << 20, io::stdin()));
     while let Some(reader) = input.take() {
@@ -35,11 +36,33 @@ pub(super) async fn run(client: &ClusterClient, args: ProduceArgs) -> anyhow::Re
         input = Some(reader);
     }
     let delivered = producer.flush().await?;
-    eprintln!("{} records produced to {}", delivered.acknowledged, args.topic);
+    let noun = if delivered.acknowledged == 1 { "record" } else { "records" };
+    eprintln!("{} {noun} produced to {}", delivered.acknowledged, args.topic);
     for (partition, offset) in delivered.last_offsets {
         eprintln!("  partition {partition}: up to offset {offset}");
     }
     Ok(())
+}
+
+/// Metadata requests make topics: a mistyped name would become one unnoticed.
+async fn check_topic(client: &ClusterClient, args: &ProduceArgs) -> anyhow::Result<()> {
+    let found = client.topics().await?.into_iter().find(|t| t.name == args.topic);
+    match (found, args.partition) {
+        (None, _) if args.allow_auto_topic_creation => Ok(()),
+        (None, _) => {
+            let missing = ClusterError::UnknownTopic(args.topic.clone());
+            bail!(
+                "{missing}; make it with `frazil topic create {0}`, or give --allow-auto-topic-creation",
+                args.topic
+            )
+        }
+        (Some(topic), Some(partition))
+            if usize::try_from(partition).map_or(true, |p| p >= topic.partitions) =>
+        {
+            bail!("topic {} has no partition {partition}: it has {}", topic.name, topic.partitions)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The lines that are there: at least one unless the input has ended, more when they need no waiting.

@@ -127,15 +127,20 @@ fn describe(loaded: &Value, format: Format) -> anyhow::Result<()> {
     .into_iter()
     .map(|(name, value)| vec![Some(name.to_owned()), value])
     .collect();
-    for (name, value) in metadata["properties"].as_object().into_iter().flatten() {
+    // Progress is for the committer, and long; JSON has it.
+    let properties = metadata["properties"].as_object().into_iter().flatten();
+    for (name, value) in properties.filter(|(name, _)| *name != "frazil.progress") {
         rows.push(vec![Some(name.clone()), cell(value)]);
     }
     Ok(output::print(format, vec![Column::text("property"), Column::text("value")], rows)?)
 }
 
 fn snapshots(loaded: &Value, format: Format) -> anyhow::Result<()> {
-    let rows = items(&loaded["metadata"]["snapshots"])
-        .iter()
+    let mut snapshots: Vec<&Value> = items(&loaded["metadata"]["snapshots"]).iter().collect();
+    // Metadata files have them in any order.
+    snapshots.sort_by_key(|s| s["sequence-number"].as_i64());
+    let rows = snapshots
+        .into_iter()
         .map(|s| {
             let time = s["timestamp-ms"].as_i64().map(time_text);
             vec![

@@ -36,25 +36,39 @@ async fn create(client: &ClusterClient, args: CreateArgs) -> anyhow::Result<()> 
             Ok(()) if args.dry => println!("{name}: can be created"),
             Ok(()) => println!("{name}: created"),
             Err(ClusterError::TopicExists(_)) if args.if_not_exists => println!("{name}: exists"),
-            Err(error) => return Err(explained(error, &topic)),
+            Err(error) => return Err(explained(error, &topic, args.replicas)),
         }
     }
     Ok(())
 }
 
 /// The client library keeps a refusal's code and loses its words: this node's own check may know them.
-fn explained(error: ClusterError, topic: &NewTopic) -> anyhow::Error {
-    match (&error, crate::properties::check(&topic.name, &topic.config)) {
-        (ClusterError::Refused { .. }, Err(reason)) => anyhow::anyhow!("{}: {reason}", topic.name),
-        _ => error.into(),
+fn explained(error: ClusterError, topic: &NewTopic, replicas: i32) -> anyhow::Error {
+    if !matches!(error, ClusterError::Refused { .. }) {
+        return error.into();
+    }
+    if let Err(reason) = base::TopicName::new(&topic.name) {
+        return reason.into();
+    }
+    if replicas > 1 {
+        return anyhow::anyhow!("{}: {replicas} replicas are too many: this log keeps one copy", topic.name);
+    }
+    match crate::properties::check(&topic.name, &topic.config) {
+        Err(reason) => anyhow::anyhow!("{}: {reason}", topic.name),
+        Ok(()) => error.into(),
     }
 }
 
 async fn delete(client: &ClusterClient, topics: &[String]) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
     for name in topics {
-        client.delete_topic(name).await?;
-        println!("{name}: deleted");
+        match client.delete_topic(name).await {
+            Ok(()) => println!("{name}: deleted"),
+            Err(error @ ClusterError::Unreachable { .. }) => return Err(error.into()),
+            Err(error) => failed.push(error.to_string()),
+        }
     }
+    anyhow::ensure!(failed.is_empty(), failed.join("; "));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `frazil up`: a node until it is told to stop.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Global, UpArgs};
@@ -19,7 +19,7 @@ pub(super) async fn run(args: UpArgs, global: &Global) -> anyhow::Result<()> {
     let ports = Ports::default()
         .configured(&config.listen)
         .shifted(global.port_offset)
-        .context("--port-offset leaves the range of ports")?;
+        .ok_or_else(|| super::port_offset_too_large(global.port_offset))?;
     let node = Node::start(NodeSettings {
         host: args.listen,
         ports,

@@ -7,17 +7,20 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     match Config::load(&args.file) {
         Ok(config) => {
             println!(
-                "{} is valid: {} topics, {} pipelines",
+                "{} is valid: {}, {}",
                 args.file.display(),
-                config.topics.len(),
-                config.pipelines.len()
+                counted(config.topics.len(), "topic"),
+                counted(config.pipelines.len(), "pipeline")
             );
             Ok(())
         }
         Err(problems) => {
             println!("{problems}");
-            let count = problems.list().len();
-            anyhow::bail!("{count} {}", if count == 1 { "problem" } else { "problems" })
+            anyhow::bail!("{}", counted(problems.list().len(), "problem"))
         }
     }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
