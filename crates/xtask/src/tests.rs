@@ -46,6 +46,13 @@ fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<(
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.args(args).env("FRAZIL_PYTHON", &clients.python).env("FRAZIL_KCAT", &clients.kcat);
     command.env("FRAZIL_PSQL", &clients.psql).env("FRAZIL_DUCKDB_EXTENSIONS", &clients.duckdb_extensions);
+    // What cargo tells a program it runs would make build scripts run again, and with them most of the dependencies.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy().into_owned();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") || told == "CARGO_BIN_NAME" {
+            command.env_remove(name);
+        }
+    }
     if long {
         command.env("FRAZIL_LONG", "1");
     }
