@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use testkit::checker::{Read, Sent, check_log, check_snapshot};
@@ -119,7 +119,11 @@ fn run(
     world.create_table_topic("storm", PARTITIONS, 150)?;
     node.register_schema("storm-value", SCHEMA)?;
     let storm = Storm::start(world)?;
-    for _ in 0..kills {
+    for kill in 0..kills {
+        if kill % 3 == 0 {
+            // However slow the machine is: commits are among what is killed.
+            wait_for_commit(&node)?;
+        }
         std::thread::sleep(Duration::from_millis(100 + random.below(900)));
         node.kill()?;
         std::thread::sleep(Duration::from_millis(random.below(100)));
@@ -138,6 +142,19 @@ fn run(
     }
     node.wait_until_committed("storm", Duration::from_secs(60))?;
     Ok(check_tables(world, &read)?)
+}
+
+/// Waits until the table has one snapshot more.
+fn wait_for_commit(node: &ProcessNode) -> Result<()> {
+    let snapshots =
+        || Ok::<_, anyhow::Error>(node.table_status("storm")?["snapshots"].as_u64().unwrap_or_default());
+    let before = snapshots()?;
+    let begun = Instant::now();
+    while snapshots()? <= before {
+        ensure!(begun.elapsed() < Duration::from_secs(60), "no commit in 60 s: {}", node.log_tail());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn check_tables(world: &World, read: &[Read]) -> Result<Result<(), String>> {
