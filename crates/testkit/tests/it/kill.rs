@@ -29,6 +29,7 @@ impl Storm {
         let mut child = Command::new(python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/storm.py"))
             .args(["--kafka-port", &world.ports.kafka().to_string(), "--topic", "storm"])
+            .env_remove("LD_LIBRARY_PATH")
             .args(["--partitions", &PARTITIONS.to_string(), "--rate", "1500", "--bad-every", "50"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
