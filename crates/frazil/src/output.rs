@@ -5,6 +5,7 @@
 //! Invariants: without a terminal nothing is cut, coloured or framed; numbers stay numbers in JSON, digit for digit;
 //! control characters never reach the terminal from a table.
 
+pub(crate) mod json;
 mod text;
 
 use std::io::{self, IsTerminal, Write};

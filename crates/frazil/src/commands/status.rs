@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::output::json::{cell, items, text};
 use crate::output::{self, Cell, Column, Format};
 use crate::remote::Remote;
 use crate::remote::http::Http;
@@ -117,20 +118,4 @@ pub(super) fn pipelines(status: &Value) -> Rows {
         })
         .collect();
     (columns, rows)
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    cell(value).unwrap_or_default()
-}
-
-fn cell(value: &Value) -> Cell {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
 }

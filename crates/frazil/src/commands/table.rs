@@ -6,6 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::cli::TableCommand;
+use crate::output::json::{cell, items, text};
 use crate::output::{self, Cell, Column, Format};
 use crate::remote::Remote;
 use crate::remote::http::Http;
@@ -178,22 +179,6 @@ fn current_snapshot(metadata: &Value) -> Option<&Value> {
 
 fn summary(snapshot: &Value, key: &str) -> Cell {
     cell(&snapshot["summary"][key])
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    cell(value).unwrap_or_default()
-}
-
-fn cell(value: &Value) -> Cell {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
 }
 
 /// Iceberg's types as people write them.
