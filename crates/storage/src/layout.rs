@@ -55,7 +55,7 @@ pub fn partition_dir(data_dir: &Path, topic: TopicId, partition: PartitionId) ->
     topic_dir(data_dir, topic).join(partition.to_string())
 }
 
-/// Kafka's name for the file of a segment: base offset in 20 digits, and `log`, `index` or `timeindex`.
+/// Kafka's name for the file of a segment: base offset in 20 digits, and `log`, `index`, `timeindex` or `txnindex`.
 pub fn segment_file(partition_dir: &Path, base_offset: i64, extension: &str) -> PathBuf {
     partition_dir.join(format!("{base_offset:020}.{extension}"))
 }

@@ -13,10 +13,12 @@ use bytes::Bytes;
 pub mod builder;
 pub mod check;
 mod codec;
+mod marker;
 pub mod records;
 
 pub use builder::BatchBuilder;
 pub use codec::Compression;
+pub use marker::Marker;
 pub use records::{HeaderIter, Headers, RecordIter, RecordView, Records};
 
 /// Bytes before the records.
@@ -144,6 +146,10 @@ impl BatchView {
     /// Markers of transactions: not for users.
     pub fn is_control(&self) -> bool {
         self.attributes() & CONTROL_BIT != 0
+    }
+    /// Part of a transaction: its records, or its marker.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes() & TRANSACTIONAL_BIT != 0
     }
     /// 0: the client's time (CreateTime), 1: the broker's (LogAppendTime).
     pub fn timestamp_type(&self) -> i32 {

@@ -2,12 +2,13 @@
 //!
 //! Owns: opening and closing, the public face of topics and partitions; its children own the parts: `append` gives
 //! offsets out, `queue` carries work to the `writer` thread, `record` is what the write-ahead log holds, `segments`,
-//! `index`, `walk` and `read` are the files of a partition, `producers` is idempotence, `checkpoint` and `recovery`
-//! are restarts, `admin` is topics, `space` guards the disk.
+//! `index`, `walk` and `read` are the files of a partition, `producers` is idempotence and open transactions, `settled`
+//! their durable state, `cuts` what several partitions show together, `transactions` the coordinator, `checkpoint` and
+//! `recovery` are restarts, `admin` is topics, `space` guards the disk.
 //! Does not own: bytes on the wire, payloads.
 //! Invariants: what is acknowledged is durable; what is readable is durable; threads end with the last [`Topics`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 
@@ -16,14 +17,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot, watch};
 
+use crate::batch::check::Origin;
 use crate::error::*;
 use crate::log::*;
 use crate::settings::Settings;
 use crate::topic::*;
+use crate::transactions::{Transaction, TransactionInfo, TransactionalProducer};
 
 mod admin;
 mod append;
 mod checkpoint;
+mod cuts;
 mod files;
 mod index;
 mod partition;
@@ -33,8 +37,10 @@ mod read;
 mod record;
 mod recovery;
 mod segments;
+mod settled;
 mod shared;
 mod space;
+mod transactions;
 mod walk;
 mod writer;
 
@@ -161,7 +167,13 @@ impl Topics {
         let running = Running::start(shared, wal)
             .map_err(|source| OpenError::Io { context: "starting the log's threads".into(), source })?;
         let running = Arc::new(running);
+        transactions::load(&running.shared)?;
         close_with(supervisor, &running);
+        let swept = Arc::downgrade(&running.shared);
+        supervisor.spawn(TaskKind::LogUpkeep, "end late transactions", |shutdown| async move {
+            transactions::sweep(swept, shutdown).await;
+            Ok(())
+        });
         Ok(Self { running })
     }
 
@@ -248,7 +260,21 @@ impl Topics {
         partition: PartitionId,
         batch: Bytes,
     ) -> Result<PendingAppend, AppendError> {
-        append::append(self.shared(), topic, partition, &batch)
+        let sender = append::Sender { origin: Origin::Client, transactional_id: None };
+        append::append(self.shared(), topic, partition, &batch, sender)
+    }
+
+    /// As [`Self::append`], for a client that gives a transactional id: a batch that is transactional must belong to
+    /// the open transaction of that id, to which its partition was added.
+    pub fn append_transactional(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+        batch: Bytes,
+        transactional_id: &str,
+    ) -> Result<PendingAppend, AppendError> {
+        let sender = append::Sender { origin: Origin::Client, transactional_id: Some(transactional_id) };
+        append::append(self.shared(), topic, partition, &batch, sender)
     }
 
     /// Resolves once a batch of `bytes` would not be refused as `Busy`: doors await it before they append, so that a
@@ -278,9 +304,55 @@ impl Topics {
         Cut(Arc::new(self.shared().stable_marks()))
     }
 
-    /// A new producer id with epoch 0, durable before it is returned. (Transactional ids come with transactions.)
+    /// A new producer id with epoch 0, durable before it is returned.
     pub async fn init_producer(&self) -> Result<(i64, i16), AppendError> {
         append::init_producer(self).await
+    }
+    /// Producer id and epoch for whoever takes over a transactional id: older epochs are fenced, their transaction is
+    /// aborted. `known` is what a producer that recovers has (KIP-360). Durable on return.
+    pub async fn init_transactional_producer(
+        &self,
+        transactional_id: &str,
+        timeout_ms: i32,
+        known: Option<(i64, i16)>,
+    ) -> Result<(i64, i16), TransactionError> {
+        transactions::init(self, transactional_id, timeout_ms, known).await
+    }
+    /// Begins a transaction, or widens it: its producer may now write to these partitions. Durable on return.
+    pub async fn add_partitions_to_transaction(
+        &self,
+        producer: TransactionalProducer<'_>,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<(), TransactionError> {
+        transactions::add_partitions(self, producer, partitions).await
+    }
+    /// The same for the offsets of consumer groups. Durable on return.
+    pub async fn add_offsets_to_transaction(
+        &self,
+        producer: TransactionalProducer<'_>,
+    ) -> Result<(), TransactionError> {
+        transactions::add_offsets(self, producer).await
+    }
+    /// Commits or aborts the open transaction, in all its partitions at once. Durable and visible on return; asked
+    /// again with the same outcome it succeeds again.
+    pub async fn end_transaction(
+        &self,
+        producer: TransactionalProducer<'_>,
+        committed: bool,
+    ) -> Result<(), TransactionError> {
+        transactions::end(self, producer, committed).await
+    }
+    /// The log's clock, ms.
+    pub fn now_ms(&self) -> i64 {
+        self.shared().clock.now_ms()
+    }
+    /// All transactional ids, in order.
+    pub fn transactions(&self) -> Vec<TransactionInfo> {
+        transactions::list(self.shared())
+    }
+    /// What is known of a transactional id.
+    pub fn transaction(&self, transactional_id: &str) -> Option<Transaction> {
+        transactions::one(self.shared(), transactional_id)
     }
 
     /// Reports how far an inner consumer has come in a topic: the `materialized` mark, and a group for lag tools.
@@ -321,7 +393,16 @@ impl Partition {
     pub fn marks(&self) -> Marks {
         self.state.marks()
     }
-    /// Follows the durable mark: changes when something becomes readable (stable moves with it until transactions).
+    /// Producers with state here, by id.
+    pub fn producers(&self) -> Vec<ProducerInfo> {
+        self.state.appending.lock().producers.infos()
+    }
+    /// The stable mark that a [`Topics::cut`] taken now would have. At most the partition's own stable mark: it waits
+    /// for the parts that atomic appends and transactions have in other partitions.
+    pub fn cut_mark(&self) -> Offset {
+        self.state.cut_mark().min(self.state.marks().stable)
+    }
+    /// Follows the durable mark: changes when something becomes readable, and whenever another mark moves.
     pub fn watch_durable(&self) -> watch::Receiver<Offset> {
         self.state.watch_durable()
     }

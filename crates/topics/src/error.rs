@@ -52,6 +52,15 @@ pub enum AppendError {
     /// The same producer id with a newer epoch has written.
     #[error("producer {producer_id} epoch {got} is fenced by epoch {current}")]
     ProducerFenced { producer_id: i64, current: i16, got: i16 },
+    /// The batch does not fit the state of its producer's transaction.
+    #[error("{0}")]
+    InvalidTransactionState(String),
+    /// The batch's producer id is not the one of its transactional id.
+    #[error("producer {producer_id} is not the one of transactional id {transactional_id}")]
+    ProducerIdMapping { transactional_id: String, producer_id: i64 },
+    /// Only this process writes to internal topics.
+    #[error("topic {0} is internal: clients cannot write to it")]
+    InternalTopic(String),
     /// A named writer of atomic appends was replaced by a newer one.
     #[error("writer {writer} epoch {got} is fenced by epoch {current}")]
     WriterFenced { writer: String, current: i64, got: i64 },
@@ -98,6 +107,9 @@ pub enum TopicError {
     UnknownConfig { name: String, hint: String },
     #[error("`{value}` is no value for {name}: {reason}")]
     InvalidConfig { name: String, value: String, reason: String },
+    /// The log's own topics are made by the log, keep their properties and stay.
+    #[error("topic {0} is internal: the log makes and keeps it itself")]
+    Internal(String),
     #[error("replication factor {0}: this log keeps one copy, ask for 1 or -1")]
     ReplicationFactor(i16),
     #[error("cannot store the topic")]
@@ -126,9 +138,12 @@ impl Fault for AppendError {
             | Self::UnsupportedMagic(_)
             | Self::TooLarge { .. }
             | Self::InvalidRecord(_)
-            | Self::InvalidTimestamp(_) => ErrorKind::Invalid,
-            Self::OutOfOrderSequence { .. } => ErrorKind::Conflict,
-            Self::ProducerFenced { .. } | Self::WriterFenced { .. } => ErrorKind::Fenced,
+            | Self::InvalidTimestamp(_)
+            | Self::InternalTopic(_) => ErrorKind::Invalid,
+            Self::OutOfOrderSequence { .. } | Self::InvalidTransactionState(_) => ErrorKind::Conflict,
+            Self::ProducerFenced { .. } | Self::WriterFenced { .. } | Self::ProducerIdMapping { .. } => {
+                ErrorKind::Fenced
+            }
             Self::DiskFull { .. } | Self::Offline(_) | Self::Busy(_) => ErrorKind::Unavailable,
         }
     }
@@ -153,11 +168,56 @@ impl Fault for TopicError {
             | Self::PartitionsOnlyGrow { .. }
             | Self::UnknownConfig { .. }
             | Self::InvalidConfig { .. }
+            | Self::Internal(_)
             | Self::ReplicationFactor(_) => ErrorKind::Invalid,
             Self::Exists(_) => ErrorKind::Conflict,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Control(e) => e.kind(),
             Self::Io(_) | Self::Offline(_) => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Transactions: what the coordinator answers.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error("a transaction timeout of {got} ms: 1 to {max} ms are taken (transaction.max.timeout.ms)")]
+    InvalidTimeout { got: i32, max: i64 },
+    /// Nobody initialised the transactional id, or it has another producer id.
+    #[error("producer {producer_id} is not the one of transactional id {transactional_id}")]
+    ProducerIdMapping { transactional_id: String, producer_id: i64 },
+    /// A newer producer has the transactional id.
+    #[error(
+        "producer {producer_id} epoch {got} of transactional id {transactional_id} is fenced by epoch {current}"
+    )]
+    Fenced { transactional_id: String, producer_id: i64, current: i16, got: i16 },
+    #[error("transactional id {transactional_id} is {state}: {reason}")]
+    InvalidState { transactional_id: String, state: &'static str, reason: &'static str },
+    /// The transaction is just ending: ask again.
+    #[error("a transaction of transactional id {0} is just ending")]
+    Concurrent(String),
+    #[error("{0}")]
+    TooMany(String),
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition { topic: String, partition: PartitionId },
+    #[error("cannot store the state of transactions")]
+    Append(#[from] AppendError),
+    #[error("cannot make the topic that keeps the state of transactions")]
+    Topic(#[from] TopicError),
+}
+
+impl Fault for TransactionError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidRequest(_) | Self::InvalidTimeout { .. } | Self::TooMany(_) => ErrorKind::Invalid,
+            Self::ProducerIdMapping { .. } | Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::InvalidState { .. } => ErrorKind::Conflict,
+            Self::Concurrent(_) => ErrorKind::Unavailable,
+            Self::UnknownPartition { .. } => ErrorKind::NotFound,
+            Self::Append(e) => e.kind(),
+            Self::Topic(e) => e.kind(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The log: topics, partitions, offsets, producers, atomic appends.
 //!
-//! Owns: Kafka v2 record batches kept verbatim, offsets, the five marks of a partition, producer sequences,
+//! Owns: Kafka v2 record batches kept verbatim, offsets, the five marks of a partition, producer sequences, transactions,
 //! named progress that is stored in the same record as the batches it belongs to, cuts, recovery.
 //! Does not own: what a payload means, Arrow, Iceberg, sockets, protocol structs.
 //! Invariants: `log_start ≤ materialized ≤ stable ≤ durable ≤ appended`; nothing is readable before it is durable;
@@ -15,12 +15,14 @@ pub mod log;
 pub mod sabotage;
 pub mod settings;
 pub mod topic;
+pub mod transactions;
 
 pub use embedded::{Partition, Topics};
-pub use error::{AppendError, OpenError, ReadError, TopicError};
+pub use error::{AppendError, OpenError, ReadError, TopicError, TransactionError};
 pub use log::{
-    Appended, AtomicAppend, Consumed, Cut, Marks, PendingAppend, Progress, ProgressValue, ReadBatches,
-    TopicPartition, WriterId,
+    AbortedTransaction, Appended, AtomicAppend, Consumed, Cut, Marks, PendingAppend, ProducerInfo, Progress,
+    ProgressValue, ReadBatches, TopicPartition, WriterId,
 };
 pub use settings::Settings;
 pub use topic::{ConfigForm, ConfigKey, ConfigSource, NewTopic, TopicConfig, TopicInfo};
+pub use transactions::{Transaction, TransactionInfo, TransactionState, TransactionalProducer};

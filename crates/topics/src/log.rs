@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base::{Offset, PartitionId, TopicId, TopicName};
 use bytes::Bytes;
 
+use crate::batch::BatchView;
 use crate::error::AppendError;
 
 /// One partition of one topic, by name.
@@ -106,7 +107,7 @@ pub struct AtomicAppend {
     pub progress: ProgressValue,
 }
 
-/// One vector of stable marks that never splits an atomic append.
+/// One vector of stable marks that never splits an atomic append, nor a transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cut(pub Arc<BTreeMap<(TopicId, PartitionId), Offset>>);
 
@@ -126,6 +127,47 @@ pub struct ReadBatches {
     pub next: Offset,
     /// The partition's marks when it was read.
     pub marks: Marks,
+    /// Transactions that were aborted and have records here, by first offset. Readers of committed records skip these.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+impl ReadBatches {
+    /// Whether the records of `batch`, one of these, belong to a transaction that was aborted.
+    pub fn is_aborted(&self, batch: &BatchView) -> bool {
+        batch.is_transactional()
+            && !batch.is_control()
+            && self.aborted.iter().any(|aborted| {
+                aborted.producer_id == batch.producer_id()
+                    && (aborted.first_offset..=aborted.last_offset).contains(&batch.base_offset())
+            })
+    }
+}
+
+/// A transaction that was aborted, as one partition saw it (an entry of Kafka's transaction index).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    pub producer_id: i64,
+    /// Offset of its first record.
+    pub first_offset: Offset,
+    /// Offset of its marker.
+    pub last_offset: Offset,
+    /// The partition's stable mark once the marker was written: whatever ends later begins at or beyond it.
+    pub stable: Offset,
+}
+
+/// A producer with state in a partition, for DescribeProducers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerInfo {
+    pub producer_id: i64,
+    pub epoch: i16,
+    /// Sequence of its last record; -1 when it wrote none in this epoch.
+    pub last_sequence: i32,
+    /// When it last wrote, by the node's clock, ms.
+    pub seen_ms: i64,
+    /// Epoch of the coordinator that last ended a transaction of it; -1: none did.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    pub open_since: Option<Offset>,
 }
 
 /// A consumer of a topic that is part of this process, as lag tools see it: a group with stored offsets.

@@ -32,6 +32,16 @@ pub struct Settings {
     pub producers_max: usize,
     /// Largest progress value of a named writer.
     pub progress_bytes_max: usize,
+    /// Longest time a transaction may ask for (`transaction.max.timeout.ms`).
+    pub transaction_timeout_max: Duration,
+    /// A transactional id that nobody used for so long is forgotten (`transactional.id.expiration.ms`).
+    pub transactional_id_expiry: Duration,
+    /// Longest transactional id, bytes.
+    pub transactional_id_bytes_max: usize,
+    /// Most transactional ids that are known at a time.
+    pub transactional_ids_max: usize,
+    /// Most partitions of one transaction.
+    pub transaction_partitions_max: usize,
     /// Most segment files that are kept open.
     pub open_files_max: usize,
 }
@@ -51,6 +61,11 @@ impl Default for Settings {
             producer_expiry: Duration::from_secs(86_400),
             producers_max: 10_000,
             progress_bytes_max: 32 << 20,
+            transaction_timeout_max: Duration::from_secs(3_600),
+            transactional_id_expiry: Duration::from_secs(7 * 86_400),
+            transactional_id_bytes_max: 4_096,
+            transactional_ids_max: 100_000,
+            transaction_partitions_max: 10_000,
             open_files_max: 512,
         }
     }

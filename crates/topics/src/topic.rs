@@ -14,6 +14,16 @@ use crate::error::TopicError;
 
 mod keys;
 
+/// Where groups store their offsets, in Kafka's own record format.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+/// Where the state of transactions is stored, in Kafka's own record format.
+pub const TRANSACTION_STATE: &str = "__transaction_state";
+
+/// Whether the log makes and writes the topic of that name itself.
+pub fn is_internal(name: &str) -> bool {
+    matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
+}
+
 /// A topic to be created.
 #[derive(Debug, Clone, Default)]
 pub struct NewTopic {
@@ -32,6 +42,13 @@ pub struct TopicInfo {
     pub partitions: PartitionId,
     pub created_ms: i64,
     pub config: TopicConfig,
+}
+
+impl TopicInfo {
+    /// Whether the log makes and writes it itself.
+    pub fn is_internal(&self) -> bool {
+        is_internal(self.name.as_str())
+    }
 }
 
 /// Properties that were set on a topic; everything else is at its default.

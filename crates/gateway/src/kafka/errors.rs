@@ -8,7 +8,7 @@
 use base::{ErrorKind, Fault};
 use kafka_protocol::ResponseError as Code;
 use pipelines::CommandError;
-use topics::{AppendError, ReadError, TopicError};
+use topics::{AppendError, ReadError, TopicError, TransactionError};
 
 /// No error.
 pub(super) const NONE: i16 = 0;
@@ -24,6 +24,9 @@ pub(super) fn append(error: &AppendError) -> Code {
         AppendError::InvalidTimestamp(_) => Code::InvalidTimestamp,
         AppendError::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         AppendError::ProducerFenced { .. } | AppendError::WriterFenced { .. } => Code::InvalidProducerEpoch,
+        AppendError::InvalidTransactionState(_) => Code::InvalidTxnState,
+        AppendError::ProducerIdMapping { .. } => Code::InvalidProducerIdMapping,
+        AppendError::InternalTopic(_) => Code::InvalidTopicException,
         AppendError::DiskFull { .. } | AppendError::Offline(_) | AppendError::Busy(_) => {
             Code::KafkaStorageError
         }
@@ -42,13 +45,29 @@ pub(super) fn read(error: &ReadError) -> Code {
 /// Topics themselves.
 pub(super) fn topic(error: &TopicError) -> Code {
     match error {
-        TopicError::Name(_) => Code::InvalidTopicException,
+        TopicError::Name(_) | TopicError::Internal(_) => Code::InvalidTopicException,
         TopicError::Exists(_) => Code::TopicAlreadyExists,
         TopicError::NotFound(_) => Code::UnknownTopicOrPartition,
         TopicError::PartitionCount(..) | TopicError::PartitionsOnlyGrow { .. } => Code::InvalidPartitions,
         TopicError::UnknownConfig { .. } | TopicError::InvalidConfig { .. } => Code::InvalidConfig,
         TopicError::ReplicationFactor(_) => Code::InvalidReplicationFactor,
         TopicError::Control(_) | TopicError::Io(_) | TopicError::Offline(_) => Code::KafkaStorageError,
+    }
+}
+
+/// Transactions.
+pub(super) fn transaction(error: &TransactionError) -> Code {
+    match error {
+        TransactionError::InvalidRequest(_) => Code::InvalidRequest,
+        TransactionError::InvalidTimeout { .. } => Code::InvalidTransactionTimeout,
+        TransactionError::ProducerIdMapping { .. } => Code::InvalidProducerIdMapping,
+        TransactionError::Fenced { .. } => Code::ProducerFenced,
+        TransactionError::InvalidState { .. } => Code::InvalidTxnState,
+        TransactionError::Concurrent(_) => Code::ConcurrentTransactions,
+        TransactionError::TooMany(_) => Code::PolicyViolation,
+        TransactionError::UnknownPartition { .. } => Code::UnknownTopicOrPartition,
+        // Clients ask again; the codes of the disk and of records they do not expect from a coordinator.
+        TransactionError::Append(_) | TransactionError::Topic(_) => Code::CoordinatorNotAvailable,
     }
 }
 

@@ -14,6 +14,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod topics;
+mod transactions;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -58,7 +59,13 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         Api::Metadata => reply(header, metadata::describe(broker, header.version, decode(&header, body)?)),
         Api::ApiVersions => reply(header, api_versions::list(header.version, decode(&header, body)?)),
         Api::DescribeCluster => reply(header, cluster::describe(broker, decode(&header, body)?)),
-        Api::InitProducerId => reply(header, produce::init_producer(broker, decode(&header, body)?)),
+        Api::InitProducerId
+        | Api::AddPartitionsToTxn
+        | Api::AddOffsetsToTxn
+        | Api::EndTxn
+        | Api::DescribeProducers
+        | Api::DescribeTransactions
+        | Api::ListTransactions => return dispatch_transaction(broker, header, body),
         Api::FindCoordinator => {
             reply(header, groups::find_coordinator(broker, header.version, decode(&header, body)?))
         }
@@ -77,6 +84,29 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         }
         Api::AlterConfigs => reply(header, configs::replace(broker, decode(&header, body)?)),
         Api::IncrementalAlterConfigs => reply(header, configs::alter(broker, decode(&header, body)?)),
+    })
+}
+
+/// The requests of producers and their transactions.
+fn dispatch_transaction(broker: Arc<Broker>, header: Header, body: Bytes) -> Result<Answer, Close> {
+    let version = header.version;
+    Ok(match header.served.api {
+        Api::InitProducerId => {
+            reply(header, transactions::init_producer(broker, version, decode(&header, body)?))
+        }
+        Api::AddPartitionsToTxn => {
+            reply(header, transactions::add_partitions(broker, version, decode(&header, body)?))
+        }
+        Api::AddOffsetsToTxn => {
+            reply(header, transactions::add_offsets(broker, version, decode(&header, body)?))
+        }
+        Api::EndTxn => reply(header, transactions::end(broker, version, decode(&header, body)?)),
+        Api::DescribeProducers => {
+            reply(header, transactions::describe_producers(broker, decode(&header, body)?))
+        }
+        Api::DescribeTransactions => reply(header, transactions::describe(broker, decode(&header, body)?)),
+        Api::ListTransactions => reply(header, transactions::list(broker, version, decode(&header, body)?)),
+        other => return Err(Close::Internal(format!("{other:?} is no request about transactions"))),
     })
 }
 

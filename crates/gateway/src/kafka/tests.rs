@@ -3,6 +3,7 @@
 mod admin;
 mod hostile;
 mod records;
+mod transactions;
 mod versions;
 
 use std::net::SocketAddr;

@@ -24,11 +24,17 @@ pub(super) enum Api {
     DeleteTopics = 20,
     InitProducerId = 22,
     OffsetForLeaderEpoch = 23,
+    AddPartitionsToTxn = 24,
+    AddOffsetsToTxn = 25,
+    EndTxn = 26,
     DescribeConfigs = 32,
     AlterConfigs = 33,
     CreatePartitions = 37,
     IncrementalAlterConfigs = 44,
     DescribeCluster = 60,
+    DescribeProducers = 61,
+    DescribeTransactions = 65,
+    ListTransactions = 66,
 }
 
 /// How an api is served.
@@ -59,10 +65,10 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 18] = [
+pub(super) static SERVED: [Served; 24] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
-    // 12 would promise transactions of KIP-890, 13 topic ids.
+    // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
     Served { usable_min: 3, ..api(Api::Produce, 0, 11, 9, table::PRODUCE) },
     // 18 carries a follower's high watermark.
     api(Api::Fetch, 4, 17, 12, table::FETCH),
@@ -79,11 +85,19 @@ pub(super) static SERVED: [Served; 18] = [
     // 6 is unstable in Kafka (two-phase commit, KIP-939).
     api(Api::InitProducerId, 0, 5, 2, table::INIT_PRODUCER_ID),
     api(Api::OffsetForLeaderEpoch, 2, 4, 4, table::OFFSET_FOR_LEADER_EPOCH),
+    // 4 is for brokers among themselves; 5, as 5 of EndTxn, belongs to transaction.version 2 (KIP-890).
+    api(Api::AddPartitionsToTxn, 0, 3, 3, table::ADD_PARTITIONS_TO_TXN),
+    api(Api::AddOffsetsToTxn, 0, 4, 3, table::ADD_OFFSETS_TO_TXN),
+    api(Api::EndTxn, 0, 4, 3, table::END_TXN),
     api(Api::DescribeConfigs, 1, 4, 4, table::DESCRIBE_CONFIGS),
     api(Api::AlterConfigs, 0, 2, 2, table::ALTER_CONFIGS),
     api(Api::CreatePartitions, 0, 3, 2, table::CREATE_PARTITIONS),
     api(Api::IncrementalAlterConfigs, 0, 1, 1, table::INCREMENTAL_ALTER_CONFIGS),
     api(Api::DescribeCluster, 0, 2, 0, table::DESCRIBE_CLUSTER),
+    api(Api::DescribeProducers, 0, 0, 0, table::DESCRIBE_PRODUCERS),
+    api(Api::DescribeTransactions, 0, 0, 0, table::DESCRIBE_TRANSACTIONS),
+    // 2 filters by a regular expression.
+    api(Api::ListTransactions, 0, 1, 0, table::LIST_TRANSACTIONS),
 ];
 
 /// How the api with this key is served, if it is.

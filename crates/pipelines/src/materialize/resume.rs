@@ -108,7 +108,8 @@ fn newest_shared(
 }
 
 fn end_of(partition: &Partition) -> Result<Position, CommandError> {
-    let marks = partition.marks();
-    let hash = if marks.stable > marks.log_start { partition.batch_hash(marks.stable - 1)? } else { None };
-    Ok(Position { next: marks.stable, hash: hash.unwrap_or(0) })
+    // The end as cuts see it: a table never stands beyond one.
+    let end = partition.cut_mark();
+    let hash = if end > partition.marks().log_start { partition.batch_hash(end - 1)? } else { None };
+    Ok(Position { next: end, hash: hash.unwrap_or(0) })
 }

@@ -138,9 +138,9 @@ impl Standing {
         recorded.map_or_else(|| partition.marks().log_start, |position| position.next)
     }
 
-    /// Stable records that are not committed.
+    /// Records that a cut taken now would have and that are not committed.
     pub(crate) fn pending(&self) -> i64 {
-        self.partitions.iter().map(|p| (p.marks().stable - self.next(p)).max(0)).sum()
+        self.partitions.iter().map(|p| (p.cut_mark() - self.next(p)).max(0)).sum()
     }
 
     pub(crate) fn log_bytes(&self) -> u64 {

@@ -88,7 +88,7 @@ fn unpack(range: &Range<Offset>, read: &ReadBatches, limit: usize) -> Result<Unp
         }
         unpacked.last_hash = batch.content_hash();
         position = after.min(range.end);
-        if batch.is_control() {
+        if batch.is_control() || read.is_aborted(&batch) {
             continue;
         }
         let records = batch.records(limit).map_err(|error| (batch.base_offset(), error))?;

@@ -5,12 +5,14 @@
 
 use bytes::Bytes;
 
-use super::{BatchError, Compression, HEADER_BYTES};
+use super::{BatchError, CONTROL_BIT, Compression, HEADER_BYTES, TRANSACTIONAL_BIT};
 
 /// Builds one batch; offsets begin at 0 and are assigned by the append.
 #[derive(Debug, Clone)]
 pub struct BatchBuilder {
     compression: Compression,
+    /// Attribute bits besides the codec.
+    flags: i16,
     producer: (i64, i16, i32),
     /// Room for the header, then the records.
     bytes: Vec<u8>,
@@ -30,6 +32,7 @@ impl BatchBuilder {
     pub fn new() -> Self {
         Self {
             compression: Compression::None,
+            flags: 0,
             producer: (-1, -1, -1),
             bytes: vec![0; HEADER_BYTES],
             count: 0,
@@ -47,6 +50,18 @@ impl BatchBuilder {
     /// Makes it a batch of an idempotent producer.
     pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {
         self.producer = (id, epoch, base_sequence);
+        self
+    }
+
+    /// Makes it part of the producer's open transaction.
+    pub fn transactional(mut self) -> Self {
+        self.flags |= TRANSACTIONAL_BIT;
+        self
+    }
+
+    /// Makes its record one for readers of the log, not for users.
+    pub(crate) fn control(mut self) -> Self {
+        self.flags |= CONTROL_BIT;
         self
     }
 
@@ -121,7 +136,7 @@ impl BatchBuilder {
         header.extend_from_slice(&(-1i32).to_be_bytes());
         header.push(2);
         header.extend_from_slice(&[0; 4]);
-        header.extend_from_slice(&self.compression.bits().to_be_bytes());
+        header.extend_from_slice(&(self.compression.bits() | self.flags).to_be_bytes());
         header.extend_from_slice(&(self.count - 1).to_be_bytes());
         header.extend_from_slice(&self.base_timestamp_ms.to_be_bytes());
         header.extend_from_slice(&self.max_timestamp_ms.to_be_bytes());

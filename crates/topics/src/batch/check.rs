@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    BatchError, BatchView, CONTROL_BIT, CRC_COVERS_FROM, HEADER_BYTES, TIMESTAMP_TYPE_BIT, TRANSACTIONAL_BIT,
-    add_sequence, be,
+    BatchError, BatchView, CONTROL_BIT, CRC_COVERS_FROM, HEADER_BYTES, Marker, TIMESTAMP_TYPE_BIT,
+    TRANSACTIONAL_BIT, add_sequence, be,
 };
 use crate::error::AppendError;
 
@@ -25,6 +25,15 @@ pub(crate) struct Rules {
     pub before_max_ms: i64,
     /// Client times further ahead than this are refused, ms.
     pub after_max_ms: i64,
+}
+
+/// Who made a batch (Kafka's AppendOrigin).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client: its batches bear sequences.
+    Client,
+    /// This process, on behalf of a producer: its batches in internal topics bear none.
+    Coordinator,
 }
 
 /// A batch that passed: its header, to be patched, and the rest of its bytes, shared with what was received.
@@ -44,12 +53,13 @@ impl From<BatchError> for AppendError {
     }
 }
 
-/// Checks one batch of a client: exactly one, whole, CRC right, readable.
+/// Checks one batch: exactly one, whole, CRC right, readable.
 pub(crate) fn check(
     topic: &str,
     batch: &Bytes,
     rules: &Rules,
     now_ms: i64,
+    origin: Origin,
 ) -> Result<CheckedBatch, AppendError> {
     let corrupt = |reason: String| Err(AppendError::CorruptBatch(reason));
     // Old messages have another layout up to the magic byte, which lies at the same place in all of them.
@@ -72,7 +82,7 @@ pub(crate) fn check(
     if !view.crc_is_right() {
         return corrupt("the CRC does not fit the bytes".into());
     }
-    check_header(&view)?;
+    check_header(&view, origin)?;
     let max_timestamp_ms = check_records(&view, rules, now_ms)?;
     let mut checked = CheckedBatch { header: header_of(&view), body: view.bytes().slice(HEADER_BYTES..) };
     if rules.log_append_time {
@@ -83,13 +93,13 @@ pub(crate) fn check(
     Ok(checked)
 }
 
-fn check_header(view: &BatchView) -> Result<(), AppendError> {
+fn check_header(view: &BatchView, origin: Origin) -> Result<(), AppendError> {
     let corrupt = |reason: String| Err(AppendError::CorruptBatch(reason));
     if view.attributes() & CONTROL_BIT != 0 {
         return corrupt("clients may not write control batches".into());
     }
-    if view.attributes() & TRANSACTIONAL_BIT != 0 {
-        return corrupt("transactional batches are not taken yet: use no transactional.id".into());
+    if view.is_transactional() && view.producer_id() < 0 {
+        return corrupt("a transactional batch bears no producer id".into());
     }
     let (count, last) = (view.count(), view.last_offset_delta());
     if count <= 0 || last < 0 || i64::from(count) != i64::from(last) + 1 {
@@ -97,7 +107,8 @@ fn check_header(view: &BatchView) -> Result<(), AppendError> {
     }
     view.compression()?;
     let (id, epoch, sequence) = (view.producer_id(), view.producer_epoch(), view.base_sequence());
-    if id < -1 || (id >= 0 && (epoch < 0 || sequence < 0)) || (id == -1 && sequence >= 0) {
+    let unsequenced = sequence < 0 && origin == Origin::Client;
+    if id < -1 || (id >= 0 && (epoch < 0 || unsequenced)) || (id == -1 && sequence >= 0) {
         return corrupt(format!("producer {id}, epoch {epoch} and sequence {sequence} do not fit"));
     }
     Ok(())
@@ -177,7 +188,12 @@ impl CheckedBatch {
         HEADER_BYTES + self.body.len()
     }
     pub(crate) fn facts(&self) -> Facts {
-        Facts::of(&self.header)
+        Facts::of_parts(&self.header, &self.body)
+    }
+
+    /// Stamps the batch with the log's own time.
+    pub(crate) fn stamp_append_time(&mut self, now_ms: i64) {
+        self.stamp(now_ms, true);
     }
 }
 
@@ -193,11 +209,20 @@ pub(crate) struct Facts {
     pub producer_epoch: i16,
     pub base_sequence: i32,
     pub last_sequence: i32,
+    pub transactional: bool,
+    /// Set for a control batch that ends a transaction.
+    pub marker: Option<Marker>,
 }
 
 impl Facts {
-    /// Reads a header; missing bytes count as zeros.
-    pub(crate) fn of(header: &[u8]) -> Self {
+    /// Reads a whole batch; missing bytes count as zeros.
+    pub(crate) fn of(batch: &[u8]) -> Self {
+        let (header, records) = batch.split_at(batch.len().min(HEADER_BYTES));
+        Self::of_parts(header, records)
+    }
+
+    fn of_parts(header: &[u8], records: &[u8]) -> Self {
+        let attributes = i16::from_be_bytes(be(header, 21));
         let base_offset = i64::from_be_bytes(be(header, 0));
         let last_delta = i32::from_be_bytes(be(header, 23));
         let base_sequence = i32::from_be_bytes(be(header, 53));
@@ -206,11 +231,13 @@ impl Facts {
             last_offset: base_offset.saturating_add(i64::from(last_delta)),
             leader_epoch: i32::from_be_bytes(be(header, 12)),
             max_timestamp_ms: i64::from_be_bytes(be(header, 35)),
-            log_append_time: i16::from_be_bytes(be(header, 21)) & TIMESTAMP_TYPE_BIT != 0,
+            log_append_time: attributes & TIMESTAMP_TYPE_BIT != 0,
             producer_id: i64::from_be_bytes(be(header, 43)),
             producer_epoch: i16::from_be_bytes(be(header, 51)),
             base_sequence,
             last_sequence: add_sequence(base_sequence, last_delta),
+            transactional: attributes & TRANSACTIONAL_BIT != 0,
+            marker: if attributes & CONTROL_BIT != 0 { Marker::of_records(records) } else { None },
         }
     }
 }

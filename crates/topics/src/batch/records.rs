@@ -186,6 +186,16 @@ impl<'a> Iterator for HeaderIter<'a> {
     }
 }
 
+/// Key and value of the first of uncompressed records.
+pub(super) fn first_record(mut records: &[u8]) -> Result<(Option<&[u8]>, Option<&[u8]>), BatchError> {
+    let size = length(varint(&mut records)?)?;
+    let mut body = take(&mut records, size)?;
+    take(&mut body, 1)?;
+    varlong(&mut body)?;
+    varint(&mut body)?;
+    Ok((nullable(&mut body)?, nullable(&mut body)?))
+}
+
 fn take<'a>(bytes: &mut &'a [u8], size: usize) -> Result<&'a [u8], BatchError> {
     match bytes.split_at_checked(size) {
         Some((head, tail)) => {

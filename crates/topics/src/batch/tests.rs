@@ -1,4 +1,4 @@
-use super::check::{Rules, check};
+use super::check::{CheckedBatch, Facts, Origin, Rules};
 use super::*;
 use crate::error::AppendError;
 
@@ -13,6 +13,10 @@ pub(crate) fn rules() -> Rules {
         before_max_ms: i64::MAX,
         after_max_ms: i64::MAX,
     }
+}
+
+fn check(topic: &str, batch: &Bytes, rules: &Rules, now_ms: i64) -> Result<CheckedBatch, AppendError> {
+    check::check(topic, batch, rules, now_ms, Origin::Client)
 }
 
 fn sample(codec: Compression) -> Bytes {
@@ -156,7 +160,7 @@ fn bad_batches_are_refused_by_name() {
     ));
 }
 
-fn whole(checked: &check::CheckedBatch) -> Bytes {
+fn whole(checked: &CheckedBatch) -> Bytes {
     [&checked.header()[..], checked.body()].concat().into()
 }
 
@@ -239,4 +243,25 @@ fn sequences_wrap() {
     assert_eq!(add_sequence(i32::MAX, 1), 0);
     assert_eq!(add_sequence(i32::MAX - 1, 3), 1);
     assert_eq!(add_sequence(5, 4), 9);
+}
+
+#[test]
+fn transactional_batches_need_a_producer_and_markers_are_not_for_clients() {
+    let build = |builder: BatchBuilder| {
+        let mut builder = builder;
+        builder.push(1, Some(b"k"), None, &[]);
+        builder.build().expect("batch")
+    };
+    let good = build(BatchBuilder::new().producer(5, 0, 0).transactional());
+    let facts = check("t", &good, &rules(), 0).expect("transactional").facts();
+    assert!(facts.transactional && facts.marker.is_none());
+    let nobody = build(BatchBuilder::new().transactional());
+    assert!(matches!(check("t", &nobody, &rules(), 0), Err(AppendError::CorruptBatch(_))));
+    let unsequenced = build(BatchBuilder::new().producer(5, 0, -1).transactional());
+    assert!(matches!(check("t", &unsequenced, &rules(), 0), Err(AppendError::CorruptBatch(_))));
+    let inside = check::check("t", &unsequenced, &rules(), 0, Origin::Coordinator);
+    assert!(inside.is_ok(), "the coordinator's batches bear no sequence");
+    let marker = Marker { committed: true, coordinator_epoch: 0 }.batch(5, 0, 1).expect("marker");
+    assert!(matches!(check("t", &marker, &rules(), 0), Err(AppendError::CorruptBatch(_))));
+    assert!(Facts::of(&marker).marker.is_some_and(|m| m.committed));
 }

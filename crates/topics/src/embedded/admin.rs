@@ -16,7 +16,7 @@ use super::queue::Work;
 use super::recovery::{TOPIC_KEYS, deleted_key};
 use super::shared::{Shared, TopicState, topic_state};
 use crate::error::TopicError;
-use crate::topic::{NewTopic, TopicConfig, TopicInfo};
+use crate::topic::{NewTopic, TopicConfig, TopicInfo, is_internal};
 
 fn key(name: &TopicName) -> String {
     format!("{TOPIC_KEYS}{name}")
@@ -57,8 +57,19 @@ impl Shared {
     }
 }
 
+fn refuse_internal(name: &str) -> Result<(), TopicError> {
+    if is_internal(name) { Err(TopicError::Internal(name.to_owned())) } else { Ok(()) }
+}
+
 /// See [`super::Topics::validate`]: what the topic would be.
 pub(crate) fn validate(shared: &Shared, new: &NewTopic) -> Result<TopicInfo, TopicError> {
+    if shared.topic(&new.name).is_none() {
+        refuse_internal(&new.name)?;
+    }
+    planned(shared, new)
+}
+
+fn planned(shared: &Shared, new: &NewTopic) -> Result<TopicInfo, TopicError> {
     let name = TopicName::new(&new.name)?;
     if shared.topic(&new.name).is_some() {
         return Err(TopicError::Exists(new.name.clone()));
@@ -77,7 +88,33 @@ pub(crate) fn validate(shared: &Shared, new: &NewTopic) -> Result<TopicInfo, Top
 pub(crate) fn create(shared: &Shared, new: &NewTopic) -> Result<Arc<TopicInfo>, TopicError> {
     shared.refuse_admin_offline()?;
     let _one = shared.admin.lock();
-    let info = Arc::new(validate(shared, new)?);
+    let info = validate(shared, new)?;
+    make(shared, info)
+}
+
+/// The internal topic `name` (see [`is_internal`]), made with `partitions` partitions when it is not there yet: it is
+/// compacted, and no client may write to it, change it or delete it. Durable on return; blocks for about an fsync
+/// when it is made.
+pub(crate) fn ensure_internal(
+    shared: &Shared,
+    name: &str,
+    partitions: i32,
+) -> Result<Arc<TopicInfo>, TopicError> {
+    if let Some(known) = shared.topic(name) {
+        return Ok(Arc::clone(&known.info));
+    }
+    shared.refuse_admin_offline()?;
+    let _one = shared.admin.lock();
+    if let Some(known) = shared.topic(name) {
+        return Ok(Arc::clone(&known.info));
+    }
+    let config = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+    let info = planned(shared, &NewTopic { name: name.to_owned(), partitions: Some(partitions), config })?;
+    make(shared, info)
+}
+
+fn make(shared: &Shared, info: TopicInfo) -> Result<Arc<TopicInfo>, TopicError> {
+    let info = Arc::new(info);
     shared.store(&info)?;
     let state = topic_state(&shared.settings, &shared.directory, &shared.files, Arc::clone(&info), &[]);
     if let Err(error) = shared.begin_partitions(&state, 0) {
@@ -90,6 +127,9 @@ pub(crate) fn create(shared: &Shared, new: &NewTopic) -> Result<Arc<TopicInfo>, 
 
 /// See [`super::Topics::add_partitions`].
 pub(crate) fn add_partitions(shared: &Shared, name: &str, total: i32) -> Result<Arc<TopicInfo>, TopicError> {
+    if shared.topic(name).is_some() {
+        refuse_internal(name)?;
+    }
     shared.refuse_admin_offline()?;
     let _one = shared.admin.lock();
     let old = shared.existing(name)?;
@@ -114,6 +154,9 @@ pub(crate) fn alter_config(
     name: &str,
     changes: &[(String, Option<String>)],
 ) -> Result<Arc<TopicInfo>, TopicError> {
+    if shared.topic(name).is_some() {
+        refuse_internal(name)?;
+    }
     shared.refuse_admin_offline()?;
     let _one = shared.admin.lock();
     let old = shared.existing(name)?;
@@ -129,6 +172,9 @@ pub(crate) fn alter_config(
 
 /// See [`super::Topics::delete`].
 pub(crate) fn delete(shared: &Shared, name: &str) -> Result<TopicId, TopicError> {
+    if shared.topic(name).is_some() {
+        refuse_internal(name)?;
+    }
     shared.refuse_admin_offline()?;
     let _one = shared.admin.lock();
     let old = shared.existing(name)?;

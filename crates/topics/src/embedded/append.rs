@@ -1,9 +1,9 @@
 //! Appending: batches of clients, atomic appends, named writers, producer ids.
 //!
 //! Owns: the checks before a batch gets its offsets, giving offsets out, queueing.
-//! Does not own: making it durable (the log writer does).
+//! Does not own: making it durable (the log writer does), which transactions are open (`transactions`).
 //! Invariants: what is refused leaves no trace; offsets are given out in call order; a duplicate is answered only once
-//! the batch it repeats is durable.
+//! the batch it repeats is durable; a batch of a transaction gets its offsets while the transaction cannot end.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use super::producers::Verdict;
 use super::queue::{Placed, QueueGuard, Record, Work, WriterStep};
 use super::record::WRITER_NAME_BYTES_MAX;
 use super::shared::{Shared, TopicState};
-use crate::batch::check::{CheckedBatch, check};
+use crate::batch::BatchView;
+use crate::batch::check::{CheckedBatch, Origin, check};
 use crate::error::AppendError;
 use crate::log::{Appended, AtomicAppend, PendingAppend, Progress, TopicPartition, WriterId};
 
@@ -27,24 +28,58 @@ const BARRIER_BYTES: u64 = 64;
 const PRODUCER_IDS: i64 = 1_000;
 const PRODUCER_IDS_KEY: &str = "producer-ids/next";
 
-type Acknowledged = oneshot::Receiver<Result<(), AppendError>>;
+/// Resolves once the work is durable.
+pub(crate) type Acknowledged = oneshot::Receiver<Result<(), AppendError>>;
 
 /// A batch that passed the checks, with the partition it is for.
-struct Candidate {
+pub(crate) struct Candidate {
     state: Arc<TopicState>,
     partition: Arc<PartitionState>,
     batch: CheckedBatch,
 }
 
+/// Who appends a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub origin: Origin,
+    /// Whose transaction the batch belongs to when it is transactional.
+    pub transactional_id: Option<&'a str>,
+}
+
 impl Shared {
-    fn refuse_offline(&self) -> Result<(), AppendError> {
+    pub(crate) fn refuse_offline(&self) -> Result<(), AppendError> {
         self.offline().map_or(Ok(()), |reason| Err(AppendError::Offline(reason)))
     }
 
-    fn candidate(&self, topic: &str, partition: i32, batch: &Bytes) -> Result<Candidate, AppendError> {
+    fn candidate(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: &Bytes,
+        origin: Origin,
+    ) -> Result<Candidate, AppendError> {
         let (state, partition) = self.topic_and_partition(topic, partition)?;
-        let batch = check(topic, batch, &state.rules, self.clock.now_ms())?;
+        if origin == Origin::Client && state.info.is_internal() {
+            return Err(AppendError::InternalTopic(topic.to_owned()));
+        }
+        let batch = check(topic, batch, &state.rules, self.clock.now_ms(), origin)?;
         self.space.admit(batch.size(), || self.queue.waiting_bytes())?;
+        Ok(Candidate { state, partition, batch })
+    }
+
+    /// A batch that this process has made itself. It is taken when the disk is nearly full: markers and states are
+    /// small, and without them nothing that waits for them could be freed.
+    pub(crate) fn own_candidate(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: &Bytes,
+    ) -> Result<Candidate, AppendError> {
+        let (state, partition) = self.topic_and_partition(topic, partition)?;
+        let mut batch = CheckedBatch::stored(&BatchView::split_first(&mut batch.clone())?);
+        if state.rules.log_append_time {
+            batch.stamp_append_time(self.clock.now_ms());
+        }
         Ok(Candidate { state, partition, batch })
     }
 
@@ -71,12 +106,21 @@ fn push_record(queue: &mut QueueGuard<'_>, record: Record, size: u64) -> Acknowl
     acknowledged
 }
 
-async fn settle(acknowledged: Acknowledged) -> Result<(), AppendError> {
+pub(crate) async fn settle(acknowledged: Acknowledged) -> Result<(), AppendError> {
     acknowledged.await.unwrap_or_else(|_| Err(AppendError::Offline("the log was closed".into())))
 }
 
 fn unknown(topic: &str, partition: i32) -> AppendError {
     AppendError::UnknownPartition { topic: topic.to_owned(), partition }
+}
+
+/// Resolves once everything that was queued before is durable.
+pub(crate) fn barrier(shared: &Shared) -> Result<Acknowledged, AppendError> {
+    let (ack, acknowledged) = oneshot::channel();
+    let mut queue = shared.queue.lock();
+    queue.admit(BARRIER_BYTES)?;
+    queue.push(Work::Barrier { ack }, BARRIER_BYTES);
+    Ok(acknowledged)
 }
 
 /// See [`Topics::append`].
@@ -85,14 +129,35 @@ pub(crate) fn append(
     topic: &str,
     partition: i32,
     batch: &Bytes,
+    sender: Sender<'_>,
 ) -> Result<PendingAppend, AppendError> {
+    append_placed(shared, topic, partition, batch, sender).map(|(_, pending)| pending)
+}
+
+/// As [`append`], and tells at once which offsets the batch will have.
+pub(crate) fn append_placed(
+    shared: &Shared,
+    topic: &str,
+    partition: i32,
+    batch: &Bytes,
+    sender: Sender<'_>,
+) -> Result<(Appended, PendingAppend), AppendError> {
     shared.refuse_offline()?;
-    let candidate = shared.candidate(topic, partition, batch)?;
+    let candidate = shared.candidate(topic, partition, batch, sender.origin)?;
     let partition = Arc::clone(&candidate.partition);
     let size = candidate.batch.size() as u64;
     let (acknowledged, appended) = {
+        let facts = candidate.batch.facts();
+        // Held until the batch has its place: the transaction's marker must not come between.
+        let _open = if facts.transactional {
+            let transactions = shared.transactions.lock();
+            transactions.verify(sender.transactional_id, &facts, &partition)?;
+            Some(transactions)
+        } else {
+            None
+        };
         let mut appending = partition.appending.lock();
-        let verdict = appending.producers.check(&candidate.batch.facts())?;
+        let verdict = appending.producers.check(&facts)?;
         let mut queue = shared.queue.lock();
         queue.admit(size)?;
         if partition.is_deleted() {
@@ -119,13 +184,14 @@ pub(crate) fn append(
             }
         }
     };
-    Ok(PendingAppend(Box::pin(async move {
+    let pending = PendingAppend(Box::pin(async move {
         settle(acknowledged).await?;
         if partition.is_deleted() {
             return Err(unknown(partition.name.as_str(), partition.index));
         }
         Ok(appended)
-    })))
+    }));
+    Ok((appended, pending))
 }
 
 /// See [`Topics::append_atomically`].
@@ -141,7 +207,7 @@ pub(crate) async fn append_atomically(
     Ok(appended)
 }
 
-type Queued = (Acknowledged, Vec<(TopicPartition, Appended)>);
+pub(crate) type Queued = (Acknowledged, Vec<(TopicPartition, Appended)>);
 
 fn queue_atomically(shared: &Shared, append: AtomicAppend) -> Result<Queued, AppendError> {
     shared.refuse_offline()?;
@@ -155,34 +221,43 @@ fn queue_atomically(shared: &Shared, append: AtomicAppend) -> Result<Queued, App
     }
     let mut candidates = Vec::with_capacity(batches.len());
     for (at, batch) in &batches {
-        let candidate = shared.candidate(at.topic.as_str(), at.partition, batch)?;
+        let candidate = shared.candidate(at.topic.as_str(), at.partition, batch, Origin::Client)?;
         if candidate.batch.facts().producer_id >= 0 {
             return Err(AppendError::InvalidRecord(
                 "a batch of an atomic append bears no producer id".into(),
             ));
         }
-        candidates.push((at.clone(), candidate));
+        candidates.push(candidate);
     }
-    // One order of locks for all: two atomic appends over the same partitions must not wait for one another.
-    candidates.sort_by_key(|(_, c)| (c.partition.topic, c.partition.index));
-    let twice = |w: &[(TopicPartition, Candidate)]| Arc::ptr_eq(&w[0].1.partition, &w[1].1.partition);
-    if let Some(pair) = candidates.windows(2).find(|w| twice(w)) {
-        return Err(AppendError::InvalidRecord(format!(
-            "{}-{} occurs twice in an atomic append",
-            pair[0].0.topic, pair[0].0.partition
-        )));
-    }
-    let size = candidates.iter().map(|(_, c)| c.batch.size() as u64).sum::<u64>()
-        + progress.len() as u64
-        + BARRIER_BYTES;
-
+    let size = progress.len() as u64 + BARRIER_BYTES;
     let writers = shared.writers.lock();
     let current = writers.claimed(&writer);
     if epoch != current || epoch <= 0 {
         return Err(AppendError::WriterFenced { writer: writer.0.to_string(), current, got: epoch });
     }
-    let partitions: Vec<Arc<PartitionState>> =
-        candidates.iter().map(|(_, c)| Arc::clone(&c.partition)).collect();
+    let step = WriterStep { id: writer, epoch, value: Some(progress) };
+    push_together(shared, candidates, Some(step), size)
+}
+
+/// Gives batches of several partitions their offsets and queues them as one record. `extra` is what the record takes
+/// besides them, bytes.
+pub(crate) fn push_together(
+    shared: &Shared,
+    mut candidates: Vec<Candidate>,
+    writer: Option<WriterStep>,
+    extra: u64,
+) -> Result<Queued, AppendError> {
+    // One order of locks for all: two atomic appends over the same partitions must not wait for one another.
+    candidates.sort_by_key(|c| (c.partition.topic, c.partition.index));
+    let twice = |w: &[Candidate]| Arc::ptr_eq(&w[0].partition, &w[1].partition);
+    if let Some(pair) = candidates.windows(2).find(|w| twice(w)) {
+        return Err(AppendError::InvalidRecord(format!(
+            "{}-{} occurs twice in an atomic append",
+            pair[0].partition.name, pair[0].partition.index
+        )));
+    }
+    let size = candidates.iter().map(|c| c.batch.size() as u64).sum::<u64>() + extra;
+    let partitions: Vec<Arc<PartitionState>> = candidates.iter().map(|c| Arc::clone(&c.partition)).collect();
     let mut locks: Vec<_> = partitions.iter().map(|p| p.appending.lock()).collect();
     let mut queue = shared.queue.lock();
     queue.admit(size)?;
@@ -191,13 +266,14 @@ fn queue_atomically(shared: &Shared, append: AtomicAppend) -> Result<Queued, App
     }
     let mut appended = Vec::with_capacity(candidates.len());
     let mut placed = Vec::with_capacity(candidates.len());
-    for ((at, candidate), appending) in candidates.into_iter().zip(&mut locks) {
+    for (candidate, appending) in candidates.into_iter().zip(&mut locks) {
+        let at =
+            TopicPartition { topic: candidate.partition.name.clone(), partition: candidate.partition.index };
         let (batch, result) = shared.place(candidate, appending);
         placed.push(batch);
         appended.push((at, result));
     }
-    let step = WriterStep { id: writer, epoch, value: Some(progress) };
-    let record = Record { batches: placed, writer: Some(step) };
+    let record = Record { batches: placed, writer };
     Ok((push_record(&mut queue, record, size), appended))
 }
 

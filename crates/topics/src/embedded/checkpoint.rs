@@ -17,11 +17,14 @@ use serde::{Deserialize, Serialize};
 use storage::disk::{read_file, write_file_atomically};
 use storage::{Disk, layout, wal};
 
+use super::cuts::SpanPoint;
 use super::partition::PartitionState;
 use super::producers::Producer;
 use super::shared::Shared;
+use crate::log::AbortedTransaction;
 
-const FORMAT: u32 = 1;
+/// 2: open and aborted transactions; a program that knows 1 would forget them.
+const FORMAT: u32 = 2;
 
 /// What a checkpoint says.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub(crate) struct Checkpoint {
     pub wal_first: u64,
     pub partitions: BTreeMap<TopicId, BTreeMap<PartitionId, PartitionPoint>>,
     pub writers: BTreeMap<String, WriterPoint>,
+    /// What cuts must not split yet.
+    #[serde(default)]
+    pub held: Vec<SpanPoint>,
 }
 
 /// A partition at a checkpoint: everything before is synced.
@@ -45,6 +51,19 @@ pub(crate) struct PartitionPoint {
     pub segment: Option<(Offset, u64)>,
     pub epochs: Vec<(i32, Offset)>,
     pub producers: Vec<(i64, Producer)>,
+    /// Aborted transactions by marker: producer id, first offset, last offset, stable mark.
+    #[serde(default)]
+    pub aborted: Vec<(i64, Offset, Offset, Offset)>,
+}
+
+impl PartitionPoint {
+    /// The aborted transactions.
+    pub(crate) fn aborted(&self) -> Vec<AbortedTransaction> {
+        let whole = |&(producer_id, first_offset, last_offset, stable): &(i64, Offset, Offset, Offset)| {
+            AbortedTransaction { producer_id, first_offset, last_offset, stable }
+        };
+        self.aborted.iter().map(whole).collect()
+    }
 }
 
 /// A named writer at a checkpoint.
@@ -148,9 +167,16 @@ pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<P
             }
         }
         {
+            let mut settled = partition.settled.lock();
+            settled.producers.expire(expired_ms);
+            settled.aborted.forget_before(point.log_start);
+            point.producers = settled.producers.known();
+            let short = |a: &AbortedTransaction| (a.producer_id, a.first_offset, a.last_offset, a.stable);
+            point.aborted = settled.aborted.all().iter().map(short).collect();
+        }
+        {
             let mut appending = partition.appending.lock();
             appending.producers.expire(expired_ms);
-            point.producers = appending.producers.as_of(durable);
             point.epochs = appending.epochs.0.clone();
             // An epoch whose first batch is not durable yet comes back with that batch, or never was.
             point.epochs.retain(|(_, start)| *start <= durable);
@@ -161,6 +187,7 @@ pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<P
         let value = progress.value.as_deref();
         checkpoint.writers.insert(writer.0.to_string(), WriterPoint::new(progress.epoch, value));
     }
+    checkpoint.held = shared.publishing.lock().points();
     Ok(Pending { checkpoint, dirty })
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::files::Files;
 use super::producers::Producers;
 use super::segments::Segments;
+use super::settled::Settled;
 use crate::batch::check::Facts;
 use crate::log::Marks;
 
@@ -66,12 +67,16 @@ pub(crate) struct PartitionState {
     pub files: Arc<Files>,
     pub appending: Mutex<Appending>,
     pub segments: Mutex<Segments>,
+    /// Taken with nothing of this partition held.
+    pub settled: Mutex<Settled>,
     pub deleted: AtomicBool,
     /// Size at which a segment is closed.
     pub segment_bytes: AtomicU64,
     pub index_interval_bytes: u64,
     pub decompressed_bytes_max: usize,
     appended: AtomicI64,
+    stable: AtomicI64,
+    cut_mark: AtomicI64,
     durable: watch::Sender<Offset>,
     log_start: AtomicI64,
     consumed: Mutex<BTreeMap<String, Offset>>,
@@ -100,11 +105,14 @@ impl PartitionState {
             files: parts.files,
             appending: Mutex::default(),
             segments: Mutex::default(),
+            settled: Mutex::default(),
             deleted: AtomicBool::new(false),
             segment_bytes: AtomicU64::new(parts.segment_bytes),
             index_interval_bytes: parts.index_interval_bytes,
             decompressed_bytes_max: parts.decompressed_bytes_max,
             appended: AtomicI64::new(0),
+            stable: AtomicI64::new(0),
+            cut_mark: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             log_start: AtomicI64::new(0),
             consumed: Mutex::default(),
@@ -116,6 +124,7 @@ impl PartitionState {
         self.appending.lock().next = end;
         self.appended.store(end, Ordering::Release);
         self.log_start.store(log_start, Ordering::Release);
+        self.move_stable(end);
         self.durable.send_replace(end);
     }
 
@@ -133,6 +142,23 @@ impl PartitionState {
         self.appended.store(appending.next, Ordering::Release);
     }
 
+    /// Moves the stable mark to where the durable batches before `end` allow it. Comes before [`Self::publish`], so that
+    /// whoever is woken sees it.
+    pub(crate) fn move_stable(&self, end: Offset) {
+        let first_open = self.settled.lock().producers.first_open();
+        self.stable.fetch_max(first_open.map_or(end, |first| first.min(end)), Ordering::AcqRel);
+    }
+
+    /// Moves the mark of a cut; whether it grew.
+    pub(crate) fn move_cut_mark(&self, mark: Offset) -> bool {
+        self.cut_mark.fetch_max(mark, Ordering::AcqRel) < mark
+    }
+
+    /// Wakes who waits for the durable mark because another mark has moved.
+    pub(crate) fn wake(&self) {
+        self.durable.send_modify(|_| {});
+    }
+
     /// Moves the durable mark, and wakes who waits for it.
     pub(crate) fn publish(&self, end: Offset) {
         self.durable.send_if_modified(|durable| {
@@ -148,6 +174,14 @@ impl PartitionState {
     pub(crate) fn watch_durable(&self) -> watch::Receiver<Offset> {
         self.durable.subscribe()
     }
+    /// Below it, no transaction is open: Kafka's last stable offset.
+    pub(crate) fn stable(&self) -> Offset {
+        self.stable.load(Ordering::Acquire).max(self.log_start())
+    }
+    /// The stable mark of a cut: see [`super::cuts`].
+    pub(crate) fn cut_mark(&self) -> Offset {
+        self.cut_mark.load(Ordering::Acquire).max(self.log_start())
+    }
     pub(crate) fn log_start(&self) -> Offset {
         self.log_start.load(Ordering::Acquire)
     }
@@ -158,11 +192,12 @@ impl PartitionState {
     pub(crate) fn marks(&self) -> Marks {
         let log_start = self.log_start();
         let durable = self.durable();
+        let stable = self.stable().min(durable.max(log_start));
         let consumed = self.consumed.lock().values().min().copied();
         Marks {
             log_start,
-            materialized: consumed.unwrap_or(durable).clamp(log_start, durable.max(log_start)),
-            stable: durable,
+            materialized: consumed.unwrap_or(stable).clamp(log_start, stable.max(log_start)),
+            stable,
             durable,
             appended: self.appended.load(Ordering::Acquire).max(durable),
         }

@@ -44,7 +44,7 @@ impl PartitionState {
             });
         }
         let end = end.min(marks.durable);
-        let mut read = ReadBatches { bytes: Bytes::new(), next: from, marks };
+        let mut read = ReadBatches { bytes: Bytes::new(), next: from, marks, aborted: Vec::new() };
         if from >= end {
             return Ok(read);
         }
@@ -63,6 +63,8 @@ impl PartitionState {
                 _ => break,
             }
         }
+        // What is in reach of readers of committed records was settled before they could see it.
+        read.aborted = self.settled.lock().aborted.overlapping(first.base_offset(), read.next);
         Ok(read)
     }
 
@@ -278,7 +280,8 @@ impl PartitionState {
             if batch.base_offset() >= durable {
                 return Ok(None);
             }
-            if wanted(batch.max_timestamp_ms()) && !batch.is_control() {
+            // Markers count, as in Kafka: they have a time too.
+            if wanted(batch.max_timestamp_ms()) {
                 let damaged = |e: crate::batch::BatchError| walk.damaged(e.to_string());
                 let records = batch.records(self.decompressed_bytes_max).map_err(damaged)?;
                 for record in &records {

@@ -17,6 +17,7 @@ use storage::wal::{RecoveredWal, Wal, WalError};
 use storage::{OpenMode, layout};
 
 use super::checkpoint::{self, Checkpoint, PartitionPoint};
+use super::cuts::Held;
 use super::files::Files;
 use super::index::{Index, OFFSET_ENTRY, TIME_ENTRY};
 use super::partition::PartitionState;
@@ -24,6 +25,7 @@ use super::record::{self, Decoded};
 use super::segments::Segment;
 use super::shared::{Shared, TopicMap, Writers, topic_state};
 use super::walk::Walk;
+use super::writer::settle;
 use crate::batch::check::{CheckedBatch, Facts};
 use crate::error::{OpenError, ReadError};
 use crate::log::WriterId;
@@ -101,14 +103,21 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
             restore(partition, point)?;
         }
     }
-    replay(&wal, &topics, &mut writers, now_ms, settings.producers_max)?;
+    let mut held = Held::default();
+    for span in found.held {
+        held.restore(span, |topic, index| topics.partition(topic, index));
+    }
+    replay(&wal, &topics, &mut writers, &mut held, (now_ms, settings.producers_max))?;
+    let all: Vec<_> = topics.by_name.values().flat_map(|t| &t.partitions).cloned().collect();
+    held.update(&all);
+    all.iter().for_each(|partition| partition.restore_txn_indexes());
     for partition in topics.by_name.values().flat_map(|t| &t.partitions) {
         let mut appending = partition.appending.lock();
         let end = appending.next;
         appending.epochs.assign(leader_epoch, end);
     }
     let wal = wal.start(settings.wal_file_bytes).map_err(io_error("beginning a write-ahead file"))?;
-    let shared = Shared::new(settings, deps, leader_epoch, files, topics, writers);
+    let shared = Shared::new(settings, deps, leader_epoch, files, topics, writers, held);
     // From here on the end is not clean, and what was replayed need not be replayed again.
     checkpoint::take(&shared, wal.current_file(), false)
         .and_then(|pending| pending.complete(&shared))
@@ -193,6 +202,11 @@ fn restore(partition: &PartitionState, point: PartitionPoint) -> Result<(), Open
     let disk = partition.files.disk();
     let shown = partition.dir.display().to_string();
     {
+        let mut settled = partition.settled.lock();
+        settled.aborted.restore(point.aborted());
+        settled.producers.restore(point.producers.clone());
+    }
+    {
         let mut appending = partition.appending.lock();
         appending.producers.restore(point.producers);
         appending.epochs.0 = point.epochs;
@@ -213,7 +227,7 @@ fn restore(partition: &PartitionState, point: PartitionPoint) -> Result<(), Open
             list.push(Segment { base, len, largest: None });
             continue;
         }
-        for extension in ["log", "index", "timeindex"] {
+        for extension in ["log", "index", "timeindex", "txnindex"] {
             let path = partition.segment_file(base, extension);
             if disk.exists(&path) {
                 disk.remove_file(&path).map_err(io_error(path.display().to_string()))?;
@@ -334,8 +348,8 @@ fn replay(
     wal: &RecoveredWal,
     topics: &TopicMap,
     writers: &mut Writers,
-    now_ms: i64,
-    producers_max: usize,
+    held: &mut Held,
+    (now_ms, producers_max): (i64, usize),
 ) -> Result<(), OpenError> {
     wal.replay::<OpenError>(&mut |found| {
         let file = storage::wal::file_name(found.file);
@@ -344,10 +358,10 @@ fn replay(
         if let Some(step) = writer {
             writers.apply(&step.id, step.epoch, step.value.as_ref());
         }
+        let mut replayed = Vec::with_capacity(batches.len());
         for (topic, index, view) in batches {
             // A topic that was deleted later takes its batches with it.
-            let state = topics.by_id.get(&topic).and_then(|name| topics.by_name.get(name));
-            let Some(partition) = state.and_then(|s| s.partition(index)) else { continue };
+            let Some(partition) = topics.partition(topic, index) else { continue };
             let facts = Facts::of(view.bytes());
             let mut appending = partition.appending.lock();
             if facts.base_offset < appending.next {
@@ -363,6 +377,12 @@ fn replay(
                 .write(&[(&CheckedBatch::stored(&view), facts)])
                 .map_err(io_error(partition.dir.display().to_string()))?;
             partition.note_appended(&mut appending, &facts, now_ms, producers_max);
+            drop(appending);
+            replayed.push((partition, facts));
+        }
+        settle(held, replayed.iter().map(|(partition, facts)| (partition, facts)), now_ms, producers_max);
+        for (partition, facts) in &replayed {
+            partition.move_stable(facts.last_offset + 1);
             partition.publish(facts.last_offset + 1);
         }
         Ok(())

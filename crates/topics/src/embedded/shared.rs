@@ -2,8 +2,9 @@
 //!
 //! Owns: the map of topics, the named writers, the lock under which marks move together, the offline switch.
 //! Does not own: the threads, the files of partitions.
-//! Invariants, order of locks: named writers → a partition's `appending` (several: by topic id and index) → the queue;
-//! `publishing` is taken with nothing held; the named writers may be taken inside it.
+//! Invariants, order of locks: transactions → named writers → a partition's `appending` (several: by topic id and
+//! index) → the queue; `publishing` is taken with nothing held; the named writers and a partition's `settled` may be
+//! taken inside it; `settled` is taken with nothing else of the partition held, and nothing is taken inside it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use parking_lot::{Mutex, RwLock};
 use storage::{Control, DataDirectory, layout};
 use tokio::sync::watch;
 
+use super::cuts::Held;
 use super::files::Files;
 use super::partition::{PartitionParts, PartitionState};
 use super::queue::Queue;
 use super::space::SpaceGuard;
+use super::transactions::Coordinator;
 use crate::batch::check::Rules;
 use crate::error::AppendError;
 use crate::log::{Progress, ProgressValue, WriterId};
@@ -42,6 +45,13 @@ impl TopicState {
 pub(crate) struct TopicMap {
     pub by_name: BTreeMap<TopicName, Arc<TopicState>>,
     pub by_id: HashMap<TopicId, TopicName>,
+}
+
+impl TopicMap {
+    /// A partition of a topic in that life.
+    pub(crate) fn partition(&self, topic: TopicId, index: PartitionId) -> Option<Arc<PartitionState>> {
+        self.by_name.get(self.by_id.get(&topic)?)?.partition(index).cloned()
+    }
 }
 
 /// Named writers of atomic appends.
@@ -95,8 +105,9 @@ pub(crate) struct Shared {
     pub topics_changed: watch::Sender<u64>,
     pub queue: Queue,
     pub writers: Mutex<Writers>,
+    pub transactions: Mutex<Coordinator>,
     /// Held while the marks of finished work move, and while a cut is taken.
-    pub publishing: Mutex<()>,
+    pub publishing: Mutex<Held>,
     pub space: SpaceGuard,
     /// Producer ids that were taken from the control store: next, end.
     pub producer_ids: Mutex<(i64, i64)>,
@@ -111,6 +122,7 @@ impl Shared {
         files: Arc<Files>,
         topics: TopicMap,
         writers: Writers,
+        held: Held,
     ) -> Self {
         let path = deps.directory.path().to_owned();
         Self {
@@ -122,7 +134,8 @@ impl Shared {
             admin: Mutex::default(),
             topics_changed: watch::Sender::new(0),
             writers: Mutex::new(writers),
-            publishing: Mutex::default(),
+            transactions: Mutex::default(),
+            publishing: Mutex::new(held),
             producer_ids: Mutex::default(),
             offline: RwLock::default(),
             settings,
@@ -174,7 +187,7 @@ impl Shared {
     pub(crate) fn stable_marks(&self) -> BTreeMap<(TopicId, PartitionId), Offset> {
         // Locked before the look at the topics: an append that is in a mark must have all its partitions in the cut.
         let _still = self.publishing.lock();
-        self.partitions().iter().map(|p| ((p.topic, p.index), p.durable())).collect()
+        self.partitions().iter().map(|p| ((p.topic, p.index), p.cut_mark())).collect()
     }
 }
 

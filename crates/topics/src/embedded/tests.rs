@@ -16,6 +16,7 @@ use crate::batch::{BatchBuilder, Batches, Compression};
 mod appends;
 mod power;
 mod restarts;
+mod transactions;
 
 /// The real disk, counting and failing on demand.
 #[derive(Debug, Default)]

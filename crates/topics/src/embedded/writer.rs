@@ -17,12 +17,16 @@ use storage::wal::Wal;
 use tokio::sync::oneshot;
 
 use super::checkpoint::{self, Pending};
+use super::cuts::{Held, Span};
 use super::partition::PartitionState;
+use super::producers::Ended;
 use super::queue::{Ack, Record, Work};
 use super::record;
 use super::shared::Shared;
+use super::transactions;
 use crate::batch::check::{CheckedBatch, Facts};
 use crate::error::AppendError;
+use crate::topic::{CONSUMER_OFFSETS, is_internal};
 
 /// The checkpoint thread as the writer sees it.
 #[derive(Debug)]
@@ -145,17 +149,68 @@ impl Group {
             .into_iter()
             .filter_map(|(partition, batches)| Some((partition, batches.last()?.1.last_offset + 1)))
             .collect();
-        let _moving = shared.publishing.lock();
-        let mut writers = None;
-        for step in self.records.iter().filter_map(|r| r.writer.as_ref()) {
-            let writers = writers.get_or_insert_with(|| shared.writers.lock());
-            writers.apply(&step.id, step.epoch, step.value.as_ref());
+        let now_ms = shared.clock.now_ms();
+        let mut ended = Vec::new();
+        {
+            let mut held = shared.publishing.lock();
+            let mut writers = None;
+            for record in &self.records {
+                if let Some(step) = &record.writer {
+                    let writers = writers.get_or_insert_with(|| shared.writers.lock());
+                    writers.apply(&step.id, step.epoch, step.value.as_ref());
+                }
+                let batches = record.batches.iter().map(|placed| (&placed.partition, &placed.facts));
+                ended.extend(settle(&mut held, batches, now_ms, shared.settings.producers_max));
+            }
+            drop(writers);
+            ends.iter().for_each(|(partition, end)| partition.move_stable(*end));
+            let moved: Vec<_> = ends.iter().map(|(partition, _)| Arc::clone(partition)).collect();
+            let waiting = held.update(&moved);
+            ends.iter().for_each(|(partition, end)| partition.publish(*end));
+            waiting.iter().for_each(|partition| partition.wake());
         }
-        drop(writers);
-        for (partition, end) in ends {
-            partition.publish(end);
+        for (partition, ended) in &ended {
+            partition.index_aborted(ended);
+        }
+        self.tell_transactions_ended(shared);
+    }
+
+    /// Tells who keeps offsets that were stored in transactions how these ended, before anybody hears of it.
+    fn tell_transactions_ended(&self, shared: &Shared) {
+        for placed in self.records.iter().flat_map(|r| &r.batches) {
+            if let Some(marker) = placed.facts.marker
+                && placed.partition.name.as_str() == CONSUMER_OFFSETS
+            {
+                transactions::ended_with_offsets(shared, placed.facts.producer_id, marker.committed);
+            }
         }
     }
+}
+
+/// Notes the batches of one record as durable; gives the transactions that they end. What the record made visible in
+/// several partitions becomes a span that no cut splits.
+pub(crate) fn settle<'a>(
+    held: &mut Held,
+    batches: impl ExactSizeIterator<Item = (&'a Arc<PartitionState>, &'a Facts)>,
+    now_ms: i64,
+    producers_max: usize,
+) -> Vec<(Arc<PartitionState>, Ended)> {
+    let (mut span, mut all) = (Span::default(), Vec::new());
+    let several = batches.len() > 1;
+    for (partition, facts) in batches {
+        let ended = partition.settle(facts, now_ms, producers_max);
+        // Offsets and states inside the log are nobody's rows: they need not wait for one another.
+        if several && !is_internal(partition.name.as_str()) {
+            match &ended {
+                Some(ended) if ended.committed => span.add(partition, ended.first, ended.last),
+                None if facts.marker.is_none() => span.add(partition, facts.base_offset, facts.last_offset),
+                _ => {}
+            }
+        }
+        all.extend(ended.map(|ended| (Arc::clone(partition), ended)));
+    }
+    held.note(span);
+    all
 }
 
 fn roll(shared: &Shared, wal: &mut Wal, checkpoints: &Checkpoints) -> io::Result<()> {

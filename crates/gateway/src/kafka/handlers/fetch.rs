@@ -12,7 +12,7 @@ mod encode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::topics::{Marks, Partition, ReadBatches, ReadError};
+use ::topics::{AbortedTransaction, Marks, Partition, ReadBatches, ReadError};
 use base::{Offset, TopicId};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -49,6 +49,8 @@ struct PartitionFetch {
     source: Option<Source>,
     marks: Option<Marks>,
     pieces: Vec<Bytes>,
+    /// Of the pieces, by first offset.
+    aborted: Vec<AbortedTransaction>,
 }
 
 struct Source {
@@ -107,13 +109,14 @@ impl PartitionFetch {
     }
 
     fn refused(index: i32, code: Code) -> Self {
-        Self { index, error: Some(code), source: None, marks: None, pieces: Vec::new() }
+        Self { index, error: Some(code), source: None, marks: None, pieces: Vec::new(), aborted: Vec::new() }
     }
 
     fn fail(&mut self, code: Code) {
         self.error = Some(code);
         self.source = None;
         self.pieces.clear();
+        self.aborted.clear();
     }
 }
 
@@ -159,6 +162,7 @@ fn open(broker: &Broker, topic: &str, wanted: &FetchPartition) -> PartitionFetch
         source: Some(source),
         marks: None,
         pieces: Vec::new(),
+        aborted: Vec::new(),
     }
 }
 
@@ -199,6 +203,12 @@ fn read_one(into: &mut PartitionFetch, wanted: Wanted, used: usize) -> Result<us
     source.next = read.next;
     into.marks = Some(read.marks);
     into.pieces.push(read.bytes);
+    if wanted.read_committed {
+        // A transaction may have records in several pieces; a client must hear of it once.
+        into.aborted.extend(read.aborted);
+        into.aborted.sort_unstable_by_key(|a| (a.first_offset, a.producer_id));
+        into.aborted.dedup();
+    }
     Ok(length)
 }
 

@@ -28,27 +28,30 @@ use super::{GROUP_OPERATIONS, NOT_ASKED, text};
 pub(super) use offsets::fetch_offsets;
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 const PROTOCOL_TYPE: &str = "consumer";
 const STATE: &str = "Stable";
 const GROUP_TYPE: &str = "classic";
 /// What tools print as the name of the way partitions were assigned.
 const ASSIGNOR: &str = "frazil";
 
-/// Which node coordinates a group: this one. Transactions are refused here, where there is room for a message.
+/// Which node coordinates a group or a transactional id: this one.
 pub(super) async fn find_coordinator(
     broker: Arc<Broker>,
     version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let is_group = request.key_type == GROUP;
-    let refusal = Code::TransactionalIdAuthorizationFailed.code();
+    let is_known = matches!(request.key_type, GROUP | TRANSACTION);
+    let refusal = Code::InvalidRequest.code();
     let message = || {
-        Some(text("transactions and share groups are not served: only consumer groups have a coordinator"))
+        Some(text(
+            "share groups are not served: only consumer groups and transactional ids have a coordinator",
+        ))
     };
     if version >= 4 {
         let coordinators = request.coordinator_keys.into_iter().map(|key| {
             let found = Coordinator::default().with_key(key);
-            if is_group {
+            if is_known {
                 found.with_node_id(NODE_ID.into()).with_host(broker.host.clone()).with_port(broker.port)
             } else {
                 found
@@ -61,7 +64,7 @@ pub(super) async fn find_coordinator(
         return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
     }
     let found = FindCoordinatorResponse::default();
-    if is_group {
+    if is_known {
         found.with_node_id(NODE_ID.into()).with_host(broker.host.clone()).with_port(broker.port)
     } else {
         found.with_node_id((-1).into()).with_port(-1).with_error_code(refusal).with_error_message(message())

@@ -111,6 +111,7 @@ fn known(broker: &Broker, topic: &TopicInfo, operations: i32) -> MetadataRespons
     MetadataResponseTopic::default()
         .with_name(Some(text(&topic.name).into()))
         .with_topic_id(topic.id.0)
+        .with_is_internal(topic.is_internal())
         .with_partitions(partitions.collect())
         .with_topic_authorized_operations(operations)
 }

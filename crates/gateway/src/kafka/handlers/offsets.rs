@@ -87,15 +87,19 @@ async fn find(
         broker.topics.partition(topic, wanted.partition_index).ok_or(Code::UnknownTopicOrPartition)?;
     check_epoch(broker, wanted.current_leader_epoch)?;
     let marks = partition.marks();
+    let end = if read_committed { marks.stable } else { marks.durable };
+    // What lies beyond the asking reader's end is not there for it.
+    let visible = |(timestamp, offset, epoch): Found| {
+        if offset < end { (timestamp, offset, epoch) } else { (UNKNOWN, UNKNOWN, NO_EPOCH) }
+    };
     match wanted.timestamp {
-        LATEST => {
-            let end = if read_committed { marks.stable } else { marks.durable };
-            Ok((UNKNOWN, end, broker.topics.leader_epoch()))
-        }
+        LATEST => Ok((UNKNOWN, end, broker.topics.leader_epoch())),
         EARLIEST | EARLIEST_LOCAL => Ok((UNKNOWN, marks.log_start, NO_EPOCH)),
         LATEST_TIERED => Ok((UNKNOWN, UNKNOWN, NO_EPOCH)),
-        MAX_TIMESTAMP => by_time(partition, Partition::max_timestamp).await,
-        timestamp if timestamp >= 0 => by_time(partition, move |p| p.offset_for_timestamp(timestamp)).await,
+        MAX_TIMESTAMP => by_time(partition, Partition::max_timestamp).await.map(visible),
+        timestamp if timestamp >= 0 => {
+            by_time(partition, move |p| p.offset_for_timestamp(timestamp)).await.map(visible)
+        }
         _ => Err(Code::InvalidRequest),
     }
 }

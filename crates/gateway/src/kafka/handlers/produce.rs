@@ -1,7 +1,7 @@
-//! Produce and InitProducerId.
+//! Produce.
 //!
 //! Owns: acks, which batches a version of the request may carry, one result per partition.
-//! Does not own: checking batches, offsets, sequences, durability (topics).
+//! Does not own: checking batches, offsets, sequences, transactions, durability (topics).
 //! Invariants: appends are submitted before `start` returns, in request order; a batch is acknowledged only once the
 //! log says that it is durable, whatever acks asks beyond that.
 
@@ -14,9 +14,7 @@ use kafka_protocol::ResponseError as Code;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{
-    InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, TopicName,
-};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::super::connection::Close;
@@ -33,7 +31,8 @@ const CODEC: u8 = 0x07;
 const TRANSACTIONAL: u8 = 0x10;
 /// Where the low byte of a v2 batch's attributes lies.
 const ATTRIBUTES_AT: usize = 22;
-const NO_TRANSACTIONS: &str = "transactions are not served: produce without transactional.id";
+/// First version whose clients know TRANSACTION_ABORTABLE (KIP-890).
+const ABORTABLE_SINCE: i16 = 11;
 
 /// What became of one partition's batch.
 enum Outcome {
@@ -51,6 +50,13 @@ impl Refusal {
     fn new(code: Code, message: &str) -> Self {
         Self { code, message: message.to_owned() }
     }
+}
+
+/// What all batches of a request have in common.
+struct Sent {
+    version: i16,
+    transactional_id: Option<String>,
+    refusal: Option<Refusal>,
 }
 
 /// A topic and its batches by partition, as they came.
@@ -71,21 +77,20 @@ pub(super) async fn start(
     let acks = request.acks;
     let refusal = if !matches!(acks, -1..=1) {
         Some(Refusal::new(Code::InvalidRequiredAcks, &format!("acks={acks}: use 0, 1 or all")))
-    } else if request.transactional_id.is_some() {
-        Some(Refusal::new(Code::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS))
     } else {
         None
     };
+    let transactional_id = request.transactional_id.as_ref().map(|id| id.to_string());
+    let sent = Sent { version: header.version, transactional_id, refusal };
     let batches = take_apart(request);
     let bytes = batches.iter().flat_map(|(_, p)| p).map(|(_, b)| b.as_ref().map_or(0, Bytes::len)).sum();
     let gate = broker.unsynced.enter(bytes).await;
-    let version = header.version;
     let topics = if batches.iter().flat_map(|(_, p)| p).any(|(_, b)| is_compressed(b.as_ref())) {
         // The log unpacks compressed batches to check them, which may take longer than other connections should wait.
         let broker = Arc::clone(broker);
-        super::off_thread(move || append_all(&broker, batches, refusal.as_ref(), version)).await?
+        super::off_thread(move || append_all(&broker, batches, &sent)).await?
     } else {
-        append_all(broker, batches, refusal.as_ref(), version)
+        append_all(broker, batches, &sent)
     };
     Ok(async move {
         let response = settle(topics).await;
@@ -99,17 +104,12 @@ fn is_compressed(batch: Option<&Bytes>) -> bool {
     batch.and_then(|batch| batch.get(ATTRIBUTES_AT)).is_some_and(|attributes| attributes & CODEC != 0)
 }
 
-fn append_all(
-    broker: &Broker,
-    batches: Vec<Batches>,
-    refusal: Option<&Refusal>,
-    version: i16,
-) -> Vec<TopicBatches> {
+fn append_all(broker: &Broker, batches: Vec<Batches>, sent: &Sent) -> Vec<TopicBatches> {
     let topics = batches.into_iter().map(|(name, partitions)| {
         let outcomes = partitions.into_iter().map(|(partition, records)| {
-            let outcome = match refusal {
+            let outcome = match &sent.refusal {
                 Some(refusal) => Outcome::Refused(refusal.clone()),
-                None => append(broker, &name, partition, records, version),
+                None => append(broker, &name, partition, records, sent),
             };
             (partition, outcome)
         });
@@ -128,24 +128,37 @@ fn take_apart(request: ProduceRequest) -> Vec<Batches> {
     topics.collect()
 }
 
-fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, version: i16) -> Outcome {
+fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, sent: &Sent) -> Outcome {
     let refused = |code, message| Outcome::Refused(Refusal::new(code, message));
     let Some(batch) = records.filter(|batch| !batch.is_empty()) else {
         return refused(Code::InvalidRecord, "no records were sent for this partition");
     };
     let attributes = batch.get(ATTRIBUTES_AT).copied().unwrap_or(0);
-    if attributes & CODEC == ZSTD && version < ZSTD_SINCE {
+    if attributes & CODEC == ZSTD && sent.version < ZSTD_SINCE {
         return refused(
             Code::UnsupportedCompressionType,
             "zstd needs produce requests of version 7 or later",
         );
     }
-    if attributes & TRANSACTIONAL != 0 {
-        return refused(Code::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS);
-    }
-    match broker.topics.append(topic, partition, batch) {
+    let appended = match &sent.transactional_id {
+        Some(id) => broker.topics.append_transactional(topic, partition, batch, id),
+        None if attributes & TRANSACTIONAL != 0 => {
+            return refused(
+                Code::TransactionalIdAuthorizationFailed,
+                "a transactional batch needs the transactional.id in its request",
+            );
+        }
+        None => broker.topics.append(topic, partition, batch),
+    };
+    match appended {
         Ok(pending) => Outcome::Pending(pending),
-        Err(error) => Outcome::Refused(failed(topic, partition, &error)),
+        Err(error) => {
+            let mut refusal = failed(topic, partition, &error);
+            if refusal.code == Code::InvalidTxnState && sent.version >= ABORTABLE_SINCE {
+                refusal.code = Code::TransactionAbortable;
+            }
+            Outcome::Refused(refusal)
+        }
     }
 }
 
@@ -209,35 +222,4 @@ fn unacknowledged(response: &ProduceResponse) -> Result<Option<Reply>, Close> {
         Some(format!("{}-{}: {reason}", topic.name.as_str(), partition.index))
     });
     failed.map_or(Ok(None), |reason| Err(Close::Unacknowledged(reason)))
-}
-
-/// A new producer id for idempotent producing (KIP-98). A producer that bumps its epoch (KIP-360) gets a new id too.
-pub(super) async fn init_producer(
-    broker: Arc<Broker>,
-    request: InitProducerIdRequest,
-) -> InitProducerIdResponse {
-    let refused = |code: Code| {
-        InitProducerIdResponse::default()
-            .with_error_code(code.code())
-            .with_producer_id((-1).into())
-            .with_producer_epoch(-1)
-    };
-    if request.transactional_id.is_some() {
-        // The response has no room for a message; this is the code that every client takes as final.
-        tracing::info!("refused a producer with a transactional.id: {NO_TRANSACTIONS}");
-        return refused(Code::TransactionalIdAuthorizationFailed);
-    }
-    match broker.topics.init_producer().await {
-        Ok((id, epoch)) => {
-            InitProducerIdResponse::default().with_producer_id(id.into()).with_producer_epoch(epoch)
-        }
-        Err(error) => {
-            tracing::warn!(%error, "cannot give out a producer id");
-            refused(match errors::append(&error) {
-                // Clients retry this one for InitProducerId, the disk's own code they do not know here.
-                Code::KafkaStorageError => Code::CoordinatorNotAvailable,
-                code => code,
-            })
-        }
-    }
 }

@@ -256,3 +256,42 @@ pub(in crate::kafka) const DESCRIBE_CLUSTER: &[Field] = &[
     since(1, INT8), // endpoint type
     since(2, BOOL), // include fenced brokers
 ];
+
+pub(in crate::kafka) const ADD_PARTITIONS_TO_TXN: &[Field] = &[
+    all(Text),  // transactional id
+    all(INT64), // producer id
+    all(INT16), // producer epoch
+    all(Array(&Struct(&[
+        all(Text),   // topic
+        all(INT32S), // partitions
+    ]))),
+];
+
+pub(in crate::kafka) const ADD_OFFSETS_TO_TXN: &[Field] = &[
+    all(Text),  // transactional id
+    all(INT64), // producer id
+    all(INT16), // producer epoch
+    all(Text),  // group
+];
+
+pub(in crate::kafka) const END_TXN: &[Field] = &[
+    all(Text),  // transactional id
+    all(INT64), // producer id
+    all(INT16), // producer epoch
+    all(BOOL),  // committed
+];
+
+pub(in crate::kafka) const DESCRIBE_PRODUCERS: &[Field] = &[all(Array(&Struct(&[
+    all(Text),   // topic
+    all(INT32S), // partitions
+])))];
+
+pub(in crate::kafka) const DESCRIBE_TRANSACTIONS: &[Field] = &[
+    all(TEXTS), // transactional ids
+];
+
+pub(in crate::kafka) const LIST_TRANSACTIONS: &[Field] = &[
+    all(TEXTS),         // states
+    all(Array(&INT64)), // producer ids
+    since(1, INT64),    // duration
+];

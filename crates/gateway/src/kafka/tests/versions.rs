@@ -120,6 +120,12 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         | Api::OffsetFetch
         | Api::DescribeGroups
         | Api::ListGroups => ask_cluster(client, api, v).await,
+        Api::AddPartitionsToTxn
+        | Api::AddOffsetsToTxn
+        | Api::EndTxn
+        | Api::DescribeProducers
+        | Api::DescribeTransactions
+        | Api::ListTransactions => transactions::ask(client, api, v).await,
         Api::CreateTopics | Api::DeleteTopics | Api::CreatePartitions => ask_topics(client, api, v).await,
         Api::DescribeConfigs | Api::AlterConfigs | Api::IncrementalAlterConfigs => {
             ask_configs(client, api, v).await

@@ -319,7 +319,7 @@ fn a_cut_knows_topics_as_new_as_its_marks() {
     // Time for the cut to come as far as the lock; with less the test only sees less.
     thread::sleep(std::time::Duration::from_millis(100));
     let info = create(&topics, 1);
-    topics.partition("t", 0).expect("partition").state.publish(7);
+    topics.partition("t", 0).expect("partition").state.move_cut_mark(7);
     drop(moving);
     assert_eq!(cutting.join().expect("cut").stable(info.id, 0), 7);
 }

@@ -79,9 +79,16 @@ impl Layout {
         if self.version >= 5 {
             fields.put_i64(marks.log_start);
         }
-        // Aborted transactions: asked for, there are none; not asked for, null.
+        // Aborted transactions: not asked for, null.
         match (self.read_committed, self.flexible) {
-            (true, _) => self.length(fields, 0, 4),
+            (true, _) => {
+                self.length(fields, partition.aborted.len(), 4);
+                for aborted in &partition.aborted {
+                    fields.put_i64(aborted.producer_id);
+                    fields.put_i64(aborted.first_offset);
+                    self.no_tags(fields);
+                }
+            }
             (false, true) => fields.put_u8(0),
             (false, false) => fields.put_i32(-1),
         }
