@@ -5,4 +5,5 @@ mod incarnations;
 mod kill;
 mod power_cut;
 mod round_trip;
+mod transactions;
 mod world;
