@@ -81,11 +81,8 @@ impl Drop for Copier {
 
 fn values(world: &World, topic: &str, count: usize) -> Result<Vec<String>> {
     let (port, count) = (world.ports.kafka().to_string(), count.to_string());
-    let text = python(
-        "transactions.py",
-        &["read", "--kafka-port", &port, "--topic", topic, "--count", &count],
-        "",
-    )?;
+    let text =
+        python("transactions.py", &["read", "--kafka-port", &port, "--topic", topic, "--count", &count], "")?;
     let mut values: Vec<_> = text.lines().map(str::to_owned).collect();
     values.sort_unstable();
     Ok(values)

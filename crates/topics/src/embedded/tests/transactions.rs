@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::batch::BatchView;
 use crate::batch::check::Facts;
 use crate::embedded::cuts::{Held, Span};
 use crate::embedded::transactions::sweep_once;
-use crate::batch::BatchView;
 use crate::transactions::{TransactionState, TransactionalProducer};
 
 /// A producer with a transactional id.
