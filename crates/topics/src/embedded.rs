@@ -342,6 +342,16 @@ impl Topics {
     ) -> Result<(), TransactionError> {
         transactions::end(self, producer, committed).await
     }
+    /// Ends what a producer has open in one partition, as an operator asks. A transaction that the coordinator knows is
+    /// aborted whole, and its producer is fenced; nothing happens when none is open. Durable on return.
+    pub async fn write_marker(
+        &self,
+        at: &TopicPartition,
+        producer: (i64, i16),
+        committed: bool,
+    ) -> Result<(), TransactionError> {
+        transactions::write_marker(self, at, producer, committed).await
+    }
     /// The log's clock, ms.
     pub fn now_ms(&self) -> i64 {
         self.shared().clock.now_ms()

@@ -71,6 +71,14 @@ pub(super) fn transaction(error: &TransactionError) -> Code {
     }
 }
 
+/// Markers that an operator writes.
+pub(super) fn marker(error: &TransactionError) -> Code {
+    match error {
+        TransactionError::Append(error) => append(error),
+        other => transaction(other),
+    }
+}
+
 /// Commands that span nouns.
 pub(super) fn command(error: &CommandError) -> Code {
     match error {

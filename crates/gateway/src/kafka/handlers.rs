@@ -63,6 +63,7 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         | Api::AddPartitionsToTxn
         | Api::AddOffsetsToTxn
         | Api::EndTxn
+        | Api::WriteTxnMarkers
         | Api::DescribeProducers
         | Api::DescribeTransactions
         | Api::ListTransactions => return dispatch_transaction(broker, header, body),
@@ -101,6 +102,7 @@ fn dispatch_transaction(broker: Arc<Broker>, header: Header, body: Bytes) -> Res
             reply(header, transactions::add_offsets(broker, version, decode(&header, body)?))
         }
         Api::EndTxn => reply(header, transactions::end(broker, version, decode(&header, body)?)),
+        Api::WriteTxnMarkers => reply(header, transactions::write_markers(broker, decode(&header, body)?)),
         Api::DescribeProducers => {
             reply(header, transactions::describe_producers(broker, decode(&header, body)?))
         }

@@ -27,6 +27,7 @@ pub(super) enum Api {
     AddPartitionsToTxn = 24,
     AddOffsetsToTxn = 25,
     EndTxn = 26,
+    WriteTxnMarkers = 27,
     DescribeConfigs = 32,
     AlterConfigs = 33,
     CreatePartitions = 37,
@@ -65,7 +66,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 24] = [
+pub(super) static SERVED: [Served; 25] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -89,6 +90,7 @@ pub(super) static SERVED: [Served; 24] = [
     api(Api::AddPartitionsToTxn, 0, 3, 3, table::ADD_PARTITIONS_TO_TXN),
     api(Api::AddOffsetsToTxn, 0, 4, 3, table::ADD_OFFSETS_TO_TXN),
     api(Api::EndTxn, 0, 4, 3, table::END_TXN),
+    api(Api::WriteTxnMarkers, 1, 1, 1, table::WRITE_TXN_MARKERS),
     api(Api::DescribeConfigs, 1, 4, 4, table::DESCRIBE_CONFIGS),
     api(Api::AlterConfigs, 0, 2, 2, table::ALTER_CONFIGS),
     api(Api::CreatePartitions, 0, 3, 2, table::CREATE_PARTITIONS),

@@ -187,19 +187,28 @@ impl Producers {
 
     /// For DescribeProducers, by id.
     pub(crate) fn infos(&self) -> Vec<ProducerInfo> {
-        let info = |(producer_id, producer): (i64, Producer)| ProducerInfo {
-            producer_id,
-            epoch: producer.epoch,
-            last_sequence: producer.batches.back().map_or(-1, |b| b.last_sequence),
-            seen_ms: producer.seen_ms,
-            coordinator_epoch: producer.coordinator_epoch,
-            open_since: producer.open,
-        };
-        self.known().into_iter().map(info).collect()
+        let mut infos: Vec<_> = self.by_id.iter().map(|(id, producer)| producer.info(*id)).collect();
+        infos.sort_unstable_by_key(|info| info.producer_id);
+        infos
+    }
+
+    pub(crate) fn get(&self, id: i64) -> Option<ProducerInfo> {
+        self.by_id.get(&id).map(|producer| producer.info(id))
     }
 }
 
 impl Producer {
+    fn info(&self, producer_id: i64) -> ProducerInfo {
+        ProducerInfo {
+            producer_id,
+            epoch: self.epoch,
+            last_sequence: self.batches.back().map_or(-1, |b| b.last_sequence),
+            seen_ms: self.seen_ms,
+            coordinator_epoch: self.coordinator_epoch,
+            open_since: self.open,
+        }
+    }
+
     /// The earlier batch of which this one is a copy; an error when its sequence does not follow.
     fn check_sequence(&self, facts: &Facts) -> Result<Option<Written>, AppendError> {
         let same_epoch = facts.producer_epoch == self.epoch;

@@ -23,9 +23,11 @@ use crate::transactions::state::{Init, Refused, Step};
 use crate::transactions::{Transaction, TransactionInfo, TransactionState, TransactionalProducer, records};
 
 mod load;
+mod markers;
 mod sweep;
 
 pub(crate) use load::load;
+pub(crate) use markers::write as write_marker;
 #[cfg(test)]
 pub(crate) use sweep::once as sweep_once;
 pub(crate) use sweep::run as sweep;

@@ -1,5 +1,5 @@
-//! Producers and their transactions (KIP-98): InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn; its child
-//! `listing` is what tools ask (KIP-664).
+//! Producers and their transactions (KIP-98): InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, and an
+//! operator's WriteTxnMarkers; its child `listing` is what tools ask (KIP-664).
 //!
 //! Owns: the layouts of requests and responses, codes that older versions do not know.
 //! Does not own: transactions (topics).
@@ -18,9 +18,13 @@ use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnT
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
+use kafka_protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse,
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse,
 };
 
 use super::super::{Broker, errors};
@@ -181,4 +185,42 @@ pub(super) async fn end(broker: Arc<Broker>, version: i16, request: EndTxnReques
     };
     let outcome = broker.topics.end_transaction(who, request.committed).await;
     EndTxnResponse::default().with_error_code(code_of(&outcome, version))
+}
+
+/// What `kafka-transactions.sh abort` sends.
+pub(super) async fn write_markers(
+    broker: Arc<Broker>,
+    request: WriteTxnMarkersRequest,
+) -> WriteTxnMarkersResponse {
+    let mut results = Vec::with_capacity(request.markers.len());
+    for marker in request.markers {
+        let producer = (marker.producer_id.0, marker.producer_epoch);
+        let mut topics = Vec::with_capacity(marker.topics.len());
+        for topic in marker.topics {
+            let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+            for partition in topic.partition_indexes {
+                let code = match ValidName::new(&topic.name) {
+                    Err(_) => Code::UnknownTopicOrPartition.code(),
+                    Ok(name) => {
+                        let at = TopicPartition { topic: name, partition };
+                        let outcome =
+                            broker.topics.write_marker(&at, producer, marker.transaction_result).await;
+                        outcome.map_or_else(|e| errors::marker(&e).code(), |()| errors::NONE)
+                    }
+                };
+                partitions.push(
+                    WritableTxnMarkerPartitionResult::default()
+                        .with_partition_index(partition)
+                        .with_error_code(code),
+                );
+            }
+            topics.push(
+                WritableTxnMarkerTopicResult::default().with_name(topic.name).with_partitions(partitions),
+            );
+        }
+        results.push(
+            WritableTxnMarkerResult::default().with_producer_id(marker.producer_id).with_topics(topics),
+        );
+    }
+    WriteTxnMarkersResponse::default().with_markers(results)
 }

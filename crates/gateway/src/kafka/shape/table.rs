@@ -281,6 +281,17 @@ pub(in crate::kafka) const END_TXN: &[Field] = &[
     all(BOOL),  // committed
 ];
 
+pub(in crate::kafka) const WRITE_TXN_MARKERS: &[Field] = &[all(Array(&Struct(&[
+    all(INT64), // producer id
+    all(INT16), // producer epoch
+    all(BOOL),  // committed
+    all(Array(&Struct(&[
+        all(Text),   // topic
+        all(INT32S), // partitions
+    ]))),
+    all(INT32), // coordinator epoch
+])))];
+
 pub(in crate::kafka) const DESCRIBE_PRODUCERS: &[Field] = &[all(Array(&Struct(&[
     all(Text),   // topic
     all(INT32S), // partitions

@@ -131,6 +131,7 @@ macro_rules! with_request {
             Api::AddPartitionsToTxn => $with::<m::AddPartitionsToTxnRequest>($($arg),*),
             Api::AddOffsetsToTxn => $with::<m::AddOffsetsToTxnRequest>($($arg),*),
             Api::EndTxn => $with::<m::EndTxnRequest>($($arg),*),
+            Api::WriteTxnMarkers => $with::<m::WriteTxnMarkersRequest>($($arg),*),
             Api::DescribeProducers => $with::<m::DescribeProducersRequest>($($arg),*),
             Api::DescribeTransactions => $with::<m::DescribeTransactionsRequest>($($arg),*),
             Api::ListTransactions => $with::<m::ListTransactionsRequest>($($arg),*),

@@ -5,6 +5,7 @@ use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnT
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 
 use super::*;
 
@@ -75,15 +76,20 @@ async fn init(
     client.call(Api::InitProducerId, v, &request).await
 }
 
-async fn fetch(client: &mut Client, isolation: i8) -> m::fetch_response::PartitionData {
+fn fetch_request(isolation: i8, max_wait_ms: i32) -> m::FetchRequest {
     let partition = FetchPartition::default().with_partition(0).with_partition_max_bytes(1 << 20);
     let topic = FetchTopic::default().with_topic(name("t")).with_partitions(vec![partition]);
-    let request = m::FetchRequest::default()
+    m::FetchRequest::default()
         .with_replica_id((-1).into())
+        .with_max_wait_ms(max_wait_ms)
+        .with_min_bytes(1)
         .with_max_bytes(1 << 20)
         .with_isolation_level(isolation)
-        .with_topics(vec![topic]);
-    let mut response: m::FetchResponse = client.call(Api::Fetch, 12, &request).await;
+        .with_topics(vec![topic])
+}
+
+async fn fetch(client: &mut Client, isolation: i8) -> m::fetch_response::PartitionData {
+    let mut response: m::FetchResponse = client.call(Api::Fetch, 12, &fetch_request(isolation, 0)).await;
     response.responses.remove(0).partitions.remove(0)
 }
 
@@ -114,6 +120,21 @@ pub(super) async fn ask(client: &mut Client, api: Api, v: i16) {
             assert_eq!(response.error_code, 0, "version {v}");
         }
         Api::EndTxn => assert_eq!(producer.end(client, v, false).await, 0, "version {v}"),
+        Api::WriteTxnMarkers => {
+            assert_eq!(producer.send(client, 11, 0, 0).await.0, 0);
+            let topic =
+                WritableTxnMarkerTopic::default().with_name(name("t")).with_partition_indexes(vec![0, 99]);
+            let marker = WritableTxnMarker::default()
+                .with_producer_id(producer.id.into())
+                .with_producer_epoch(producer.epoch)
+                .with_topics(vec![topic]);
+            let request = m::WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+            let response: m::WriteTxnMarkersResponse = client.call(api, v, &request).await;
+            let codes: Vec<i16> =
+                response.markers[0].topics[0].partitions.iter().map(|p| p.error_code).collect();
+            assert_eq!(codes, [0, 3]);
+            assert_eq!(producer.end(client, 4, true).await, 90, "its producer is fenced");
+        }
         Api::DescribeProducers => {
             let topic = TopicRequest::default().with_name(name("t")).with_partition_indexes(vec![0, 99]);
             let request = m::DescribeProducersRequest::default().with_topics(vec![topic]);
@@ -166,9 +187,14 @@ async fn isolation_decides_what_a_fetch_gets() {
     assert_eq!((latest(&mut client, READ_COMMITTED, -1).await, latest(&mut client, 0, -1).await), (0, 2));
     assert_eq!(latest(&mut client, READ_COMMITTED, 0).await, -1, "by time, too");
     assert_eq!(latest(&mut client, 0, 0).await, 0);
-    // A waiting fetch of committed records is woken by the end of the transaction.
+    // A waiting fetch of committed records is woken by the end of the oldest transaction.
+    let mut waiting = node.client().await;
+    let correlation = waiting.send(Api::Fetch, 12, &fetch_request(READ_COMMITTED, 60_000)).await;
     assert_eq!(aborts.end(&mut client, 1, false).await, 0);
+    assert!(timeout(Duration::from_millis(200), waiting.stream.readable()).await.is_err());
     assert_eq!(commits.end(&mut client, 4, true).await, 0);
+    let woken: m::FetchResponse = waiting.receive(Api::Fetch, 12, correlation).await;
+    assert_eq!(woken.responses[0].partitions[0].last_stable_offset, 4);
     let both = fetch(&mut client, READ_COMMITTED).await;
     assert_eq!((both.last_stable_offset, both.high_watermark), (4, 4));
     let aborted = both.aborted_transactions.expect("asked for");

@@ -123,6 +123,7 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         Api::AddPartitionsToTxn
         | Api::AddOffsetsToTxn
         | Api::EndTxn
+        | Api::WriteTxnMarkers
         | Api::DescribeProducers
         | Api::DescribeTransactions
         | Api::ListTransactions => transactions::ask(client, api, v).await,

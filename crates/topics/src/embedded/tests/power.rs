@@ -243,7 +243,8 @@ fn check(topics: &Topics, known: &mut Known, runtime: &tokio::runtime::Runtime) 
 
 #[test]
 fn power_cuts_lose_nothing_and_halve_nothing() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("runtime");
     let mut dice = Dice(7);
     let (mut cuts, mut seed, mut recovered) = (0, 0, 0);
     while cuts < CUTS {

@@ -334,6 +334,28 @@ fn a_cut_splits_neither_transactions_nor_atomic_appends() {
 }
 
 #[test]
+fn an_operator_ends_a_transaction_whole() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    create(&topics, 2);
+    bench.wait(async {
+        let one = Actor::init(&topics, "one").await.expect("init");
+        one.add(&topics, &[0, 1]).await.expect("add");
+        one.send(&topics, 0, 1, 0).await.expect("send");
+        one.send(&topics, 1, 1, 0).await.expect("send");
+        let who = (one.id, one.epoch);
+        let commit = topics.write_marker(&at(0), who, true).await;
+        assert!(matches!(commit, Err(TransactionError::InvalidState { .. })));
+        topics.write_marker(&at(0), who, false).await.expect("abort");
+        assert_eq!((marks(&topics, 0), marks(&topics, 1)), ((2, 2), (2, 2)), "in all its partitions");
+        assert!(matches!(one.end(&topics, true).await, Err(TransactionError::Fenced { .. })));
+        topics.write_marker(&at(1), who, false).await.expect("nothing is open");
+        let missing = topics.write_marker(&at(9), who, false).await;
+        assert!(matches!(missing, Err(TransactionError::Append(AppendError::UnknownPartition { .. }))));
+    });
+}
+
+#[test]
 fn internal_topics_are_the_logs_own() {
     let bench = Bench::new();
     let topics = bench.open();
