@@ -45,6 +45,11 @@ pub fn checkpoint_file(data_dir: &Path) -> PathBuf {
     data_dir.join("log").join("checkpoint.json")
 }
 
+/// Where partitions begin whose records were deleted since the last checkpoint, or before.
+pub fn log_start_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("log").join("log-start.json")
+}
+
 /// All partitions of one life of a topic.
 pub fn topic_dir(data_dir: &Path, topic: TopicId) -> PathBuf {
     data_dir.join("log").join("topics").join(topic.to_string())

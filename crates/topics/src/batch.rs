@@ -15,6 +15,7 @@ pub mod check;
 mod codec;
 mod marker;
 pub mod records;
+pub(crate) mod rewrite;
 
 pub use builder::BatchBuilder;
 pub use codec::Compression;
@@ -31,6 +32,8 @@ pub(crate) const CRC_COVERS_FROM: usize = 21;
 pub(crate) const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 pub(crate) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(crate) const CONTROL_BIT: i16 = 1 << 5;
+/// The base timestamp is when tombstones (or a marker) of the batch go (KIP-534).
+pub(crate) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// Bytes that are no usable batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,6 +154,10 @@ impl BatchView {
     pub fn is_transactional(&self) -> bool {
         self.attributes() & TRANSACTIONAL_BIT != 0
     }
+    /// When tombstones (or the marker) of the batch may go, ms; none before compaction has met it.
+    pub(crate) fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp_ms())
+    }
     /// 0: the client's time (CreateTime), 1: the broker's (LogAppendTime).
     pub fn timestamp_type(&self) -> i32 {
         i32::from(self.attributes() & TIMESTAMP_TYPE_BIT != 0)
@@ -159,12 +166,22 @@ impl BatchView {
     pub fn compression(&self) -> Result<Compression, BatchError> {
         Compression::of_attributes(self.attributes())
     }
+    /// Whether compaction has rewritten the batch: records are missing, or it bears a delete horizon. Batches are
+    /// stored with all their records, so it had other bytes once.
+    pub fn is_compacted(&self) -> bool {
+        i64::from(self.count()) != i64::from(self.last_offset_delta()) + 1
+            || self.attributes() & DELETE_HORIZON_BIT != 0
+    }
     /// Whether the CRC-32C fits the bytes it covers.
     pub fn crc_is_right(&self) -> bool {
         self.bytes.get(CRC_COVERS_FROM..).is_some_and(|covered| crc32c::crc32c(covered) == self.crc())
     }
-    /// xxh3-64 of the batch without the two fields that the log assigns (base offset, leader epoch).
+    /// xxh3-64 of the batch without the two fields that the log assigns (base offset, leader epoch); 0, which stands for
+    /// nothing known, when compaction has rewritten it.
     pub fn content_hash(&self) -> u64 {
+        if self.is_compacted() {
+            return 0;
+        }
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         hasher.update(self.bytes.get(8..12).unwrap_or_default());
         hasher.update(self.bytes.get(16..).unwrap_or_default());

@@ -4,11 +4,13 @@
 //! offsets out, `queue` carries work to the `writer` thread, `record` is what the write-ahead log holds, `segments`,
 //! `index`, `walk` and `read` are the files of a partition, `producers` is idempotence and open transactions, `settled`
 //! their durable state, `cuts` what several partitions show together, `transactions` the coordinator, `checkpoint` and
-//! `recovery` are restarts, `admin` is topics, `space` guards the disk.
+//! `recovery` are restarts, `admin` is topics, `space` guards the disk, `upkeep` is when old records go, `retention`
+//! which and `log_start` how; `compaction` keeps the last record of each key.
 //! Does not own: bytes on the wire, payloads.
 //! Invariants: what is acknowledged is durable; what is readable is durable; threads end with the last [`Topics`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 
@@ -27,27 +29,34 @@ use crate::transactions::{Transaction, TransactionInfo, TransactionalProducer};
 mod admin;
 mod append;
 mod checkpoint;
+mod compaction;
 mod cuts;
 mod files;
 mod index;
+mod log_start;
 mod partition;
 mod producers;
 mod queue;
 mod read;
 mod record;
 mod recovery;
+mod retention;
 mod segments;
 mod settled;
 mod shared;
 mod space;
 mod transactions;
+mod upkeep;
 mod walk;
 mod writer;
 
+pub use compaction::Compacted;
 use partition::PartitionState;
 #[cfg(feature = "sabotage")]
 pub(crate) use queue::Ack;
+pub use retention::Removed;
 use shared::Shared;
+pub use upkeep::Upkeep;
 
 /// Checkpoints that may wait for the disk before the log writer waits for them.
 const CHECKPOINTS_WAITING: usize = 1;
@@ -95,7 +104,9 @@ impl Drop for StopsQueue {
 impl Drop for Running {
     fn drop(&mut self) {
         self.ended.send_replace(true);
+        self.shared.ending.store(true, Ordering::Release);
         self.shared.queue.stop();
+        drop(self.shared.upkeep.lock());
         if let Some(writer) = self.writer.lock().take() {
             // A panic of the thread has been reported where it happened.
             let _ = writer.join();
@@ -126,6 +137,10 @@ impl Running {
     }
 
     async fn close(&self) -> Result<(), String> {
+        self.shared.ending.store(true, Ordering::Release);
+        let shared = Arc::clone(&self.shared);
+        // Nothing touches the directory once it is closed.
+        let _ = tokio::task::spawn_blocking(move || drop(shared.upkeep.lock())).await;
         let (done, closed) = oneshot::channel();
         self.shared.queue.close("the log is closed");
         {
@@ -174,6 +189,7 @@ impl Topics {
             transactions::sweep(swept, shutdown).await;
             Ok(())
         });
+        upkeep::start(supervisor, &running);
         Ok(Self { running })
     }
 
@@ -188,6 +204,14 @@ impl Topics {
     /// Identity of the log: that of its data directory.
     pub fn log_id(&self) -> LogId {
         self.shared().directory.log_id()
+    }
+    /// Where the log lies.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.shared().directory.path()
+    }
+    /// Bytes that may still be written there; none when the disk cannot tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.shared().directory.disk().free_bytes(self.data_dir()).ok()
     }
     /// Grows by one at every unclean start; the leader epoch of everything appended since.
     pub fn leader_epoch(&self) -> i32 {
@@ -365,6 +389,23 @@ impl Topics {
         transactions::one(self.shared(), transactional_id)
     }
 
+    /// Removes the records below `before` (none: below the high watermark), as soon as the topic's tables have them;
+    /// returns where the partition begins now, durably. Blocks for about an fsync.
+    pub fn delete_records(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+        before: Option<Offset>,
+    ) -> Result<Offset, DeleteRecordsError> {
+        log_start::delete_records(self.shared(), topic, partition, before)
+    }
+
+    /// Does now what upkeep does from time to time: closes segments that are due, removes what is too old or too
+    /// much, compacts what is worth it. Blocking.
+    pub fn upkeep(&self) -> Upkeep {
+        upkeep::run(self.shared(), true)
+    }
+
     /// Reports how far an inner consumer has come in a topic: the `materialized` mark, and a group for lag tools.
     pub fn note_consumed(&self, group: &str, topic: &str, partition: PartitionId, next: Offset) {
         if let Ok((_, state)) = self.shared().topic_and_partition(topic, partition) {
@@ -438,6 +479,10 @@ impl Partition {
     /// tells one log from another copy of it. None when the offset is not in the log (any more).
     pub fn batch_hash(&self, offset: Offset) -> Result<Option<u64>, ReadError> {
         self.state.batch_hash(offset)
+    }
+    /// Bytes that retention would have removed already and keeps for the topic's tables.
+    pub fn held_bytes(&self) -> u64 {
+        self.state.held.load(Ordering::Relaxed)
     }
     /// Bytes on disk.
     pub fn size_bytes(&self) -> u64 {

@@ -90,6 +90,29 @@ pub enum ReadError {
     Io(#[from] std::io::Error),
 }
 
+/// Deleting records up to an offset.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteRecordsError {
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition { topic: String, partition: PartitionId },
+    #[error("offset {offset} is outside [{log_start}, {end}]")]
+    OutOfRange { offset: Offset, log_start: Offset, end: Offset },
+    #[error("topic {topic} is internal: its records are not deleted by offset")]
+    Internal { topic: String },
+    /// As in Kafka, only topics whose old records are deleted anyway.
+    #[error("topic {topic} has a cleanup.policy without delete: its records are not deleted by offset")]
+    Compacted { topic: String },
+    /// A table of the topic still has to read what would go.
+    #[error(
+        "{topic}-{partition}: the topic's table has read up to offset {materialized}, records below {offset} are kept for it; let it catch up, or lower frazil.retention.hold.bytes"
+    )]
+    TableBehind { topic: String, partition: PartitionId, materialized: Offset, offset: Offset },
+    #[error("cannot store where the partition begins")]
+    Io(#[from] std::io::Error),
+    #[error("the log is offline: {0}")]
+    Offline(String),
+}
+
 /// Creating, changing and deleting topics.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
@@ -156,6 +179,17 @@ impl Fault for ReadError {
             Self::OutOfRange { .. } => ErrorKind::Invalid,
             Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Io(_) => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl Fault for DeleteRecordsError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownPartition { .. } => ErrorKind::NotFound,
+            Self::OutOfRange { .. } | Self::Internal { .. } | Self::Compacted { .. } => ErrorKind::Invalid,
+            Self::TableBehind { .. } => ErrorKind::Conflict,
+            Self::Io(_) | Self::Offline(_) => ErrorKind::Unavailable,
         }
     }
 }

@@ -17,8 +17,8 @@ pub mod settings;
 pub mod topic;
 pub mod transactions;
 
-pub use embedded::{Partition, Topics};
-pub use error::{AppendError, OpenError, ReadError, TopicError, TransactionError};
+pub use embedded::{Compacted, Partition, Removed, Topics, Upkeep};
+pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, TopicError, TransactionError};
 pub use log::{
     AbortedTransaction, Appended, AtomicAppend, Consumed, Cut, Marks, PendingAppend, ProducerInfo, Progress,
     ProgressValue, ReadBatches, TopicPartition, WriterId,

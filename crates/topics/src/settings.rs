@@ -44,6 +44,13 @@ pub struct Settings {
     pub transaction_partitions_max: usize,
     /// Most segment files that are kept open.
     pub open_files_max: usize,
+    /// How often old segments are looked for (Kafka's log.retention.check.interval.ms); sooner while the disk is full.
+    pub retention_check_interval: Duration,
+    /// Most keys that a pass of compaction remembers, about 50 bytes each (Kafka's log.cleaner.dedupe.buffer.size in
+    /// other units); a pass that meets more ends there, and the next goes on.
+    pub cleaner_keys_max: usize,
+    /// Pause between two looks for something to compact (Kafka's log.cleaner.backoff.ms).
+    pub cleaner_backoff: Duration,
 }
 
 impl Default for Settings {
@@ -67,6 +74,9 @@ impl Default for Settings {
             transactional_ids_max: 100_000,
             transaction_partitions_max: 10_000,
             open_files_max: 512,
+            retention_check_interval: Duration::from_secs(60),
+            cleaner_keys_max: 1_000_000,
+            cleaner_backoff: Duration::from_secs(15),
         }
     }
 }

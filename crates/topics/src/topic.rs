@@ -200,6 +200,7 @@ impl TopicConfig {
         for (name, value) in set {
             config.set(name, Some(value))?;
         }
+        config.check_together()?;
         Ok(config)
     }
 
@@ -218,6 +219,20 @@ impl TopicConfig {
                 })?;
                 self.set.insert(name.to_owned(), value.to_owned());
             }
+        }
+        Ok(())
+    }
+
+    /// Checks values against one another, as Kafka's LogConfig.validateValues.
+    pub fn check_together(&self) -> Result<(), TopicError> {
+        let (min, max) =
+            (self.number("min.compaction.lag.ms", 0), self.number("max.compaction.lag.ms", i64::MAX));
+        if min > max {
+            return Err(TopicError::InvalidConfig {
+                name: "min.compaction.lag.ms".into(),
+                value: min.to_string(),
+                reason: format!("it must not be larger than max.compaction.lag.ms = {max}"),
+            });
         }
         Ok(())
     }
@@ -248,6 +263,16 @@ impl TopicConfig {
     /// Whether `cleanup.policy` says compact.
     pub fn is_compacted(&self) -> bool {
         self.effective("cleanup.policy").is_some_and(|v| v.split(',').any(|p| p.trim() == "compact"))
+    }
+
+    /// Whether `cleanup.policy` says delete.
+    pub fn is_deleted(&self) -> bool {
+        self.effective("cleanup.policy").is_some_and(|v| v.split(',').any(|p| p.trim() == "delete"))
+    }
+
+    /// Whether the topic is a table, whatever of: the log keeps its records until they have been read.
+    pub(crate) fn is_table(&self) -> bool {
+        self.effective("redpanda.iceberg.mode").is_some_and(|mode| mode != "disabled")
     }
 
     /// Whether `message.timestamp.type` is LogAppendTime.

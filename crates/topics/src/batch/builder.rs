@@ -88,16 +88,17 @@ impl BatchBuilder {
             size += nullable_size(Some(key)) + nullable_size(*value);
         }
         self.bytes.reserve(size + 5);
-        self.varint(size as i64);
-        self.bytes.push(0);
-        self.varint(timestamp_delta);
-        self.varint(i64::from(self.count));
-        self.nullable(key);
-        self.nullable(value);
-        self.varint(headers.len() as i64);
+        let out = &mut self.bytes;
+        put_varint(out, size as i64);
+        out.push(0);
+        put_varint(out, timestamp_delta);
+        put_varint(out, i64::from(self.count));
+        put_nullable(out, key);
+        put_nullable(out, value);
+        put_varint(out, headers.len() as i64);
         for (key, value) in headers {
-            self.nullable(Some(key));
-            self.nullable(*value);
+            put_nullable(out, Some(key));
+            put_nullable(out, *value);
         }
         self.count += 1;
     }
@@ -149,23 +150,23 @@ impl BatchBuilder {
         self.bytes[17..21].copy_from_slice(&crc.to_be_bytes());
         Ok(self.bytes.into())
     }
+}
 
-    fn varint(&mut self, value: i64) {
-        let mut left = zigzag(value);
-        while left >= 0x80 {
-            self.bytes.push((left as u8) | 0x80);
-            left >>= 7;
-        }
-        self.bytes.push(left as u8);
+pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut left = zigzag(value);
+    while left >= 0x80 {
+        out.push((left as u8) | 0x80);
+        left >>= 7;
     }
+    out.push(left as u8);
+}
 
-    fn nullable(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            None => self.varint(-1),
-            Some(bytes) => {
-                self.varint(bytes.len() as i64);
-                self.bytes.extend_from_slice(bytes);
-            }
+pub(super) fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => put_varint(out, -1),
+        Some(bytes) => {
+            put_varint(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
         }
     }
 }
@@ -174,10 +175,10 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-fn varint_size(value: i64) -> usize {
+pub(super) fn varint_size(value: i64) -> usize {
     (64 - (zigzag(value) | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn nullable_size(bytes: Option<&[u8]>) -> usize {
+pub(super) fn nullable_size(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |b| varint_size(b.len() as i64) + b.len())
 }

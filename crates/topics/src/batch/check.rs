@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    BatchError, BatchView, CONTROL_BIT, CRC_COVERS_FROM, HEADER_BYTES, Marker, TIMESTAMP_TYPE_BIT,
-    TRANSACTIONAL_BIT, add_sequence, be,
+    BatchError, BatchView, CONTROL_BIT, CRC_COVERS_FROM, DELETE_HORIZON_BIT, HEADER_BYTES, Marker,
+    TIMESTAMP_TYPE_BIT, TRANSACTIONAL_BIT, add_sequence, be,
 };
 use crate::error::AppendError;
 
@@ -100,6 +100,9 @@ fn check_header(view: &BatchView, origin: Origin) -> Result<(), AppendError> {
     }
     if view.is_transactional() && view.producer_id() < 0 {
         return corrupt("a transactional batch bears no producer id".into());
+    }
+    if view.attributes() & DELETE_HORIZON_BIT != 0 {
+        return corrupt("clients may not set a delete horizon".into());
     }
     let (count, last) = (view.count(), view.last_offset_delta());
     if count <= 0 || last < 0 || i64::from(count) != i64::from(last) + 1 {
@@ -230,7 +233,11 @@ impl Facts {
             base_offset,
             last_offset: base_offset.saturating_add(i64::from(last_delta)),
             leader_epoch: i32::from_be_bytes(be(header, 12)),
-            max_timestamp_ms: i64::from_be_bytes(be(header, 35)),
+            // A batch without records, which compaction leaves of some, bears a time but has none.
+            max_timestamp_ms: match i32::from_be_bytes(be(header, 57)) {
+                0 => -1,
+                _ => i64::from_be_bytes(be(header, 35)),
+            },
             log_append_time: attributes & TIMESTAMP_TYPE_BIT != 0,
             producer_id: i64::from_be_bytes(be(header, 43)),
             producer_epoch: i16::from_be_bytes(be(header, 51)),

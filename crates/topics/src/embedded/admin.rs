@@ -164,6 +164,7 @@ pub(crate) fn alter_config(
     for (property, value) in changes {
         info.config.set(property, value.as_deref())?;
     }
+    info.config.check_together()?;
     let info = Arc::new(info);
     shared.store(&info)?;
     let state = topic_state(&shared.settings, &shared.directory, &shared.files, info, &old.partitions);
@@ -191,6 +192,8 @@ pub(crate) fn delete(shared: &Shared, name: &str) -> Result<TopicId, TopicError>
     }
     for partition in &old.partitions {
         partition.deleted.store(true, Ordering::Release);
+        // Compaction sees it at its next batch; nothing is written into the directory after that.
+        drop(partition.cleaning.lock());
     }
     shared.note_topics_changed();
     // The log writer removes the files, so that it never writes into a directory that goes away.

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 
 use base::{Offset, PartitionId, TopicId};
 use bytes::Bytes;
@@ -54,6 +54,12 @@ pub(crate) struct PartitionPoint {
     /// Aborted transactions by marker: producer id, first offset, last offset, stable mark.
     #[serde(default)]
     pub aborted: Vec<(i64, Offset, Offset, Offset)>,
+    /// Per segment: base, first and last append by this machine's clock.
+    #[serde(default)]
+    pub times: Vec<(Offset, i64, i64)>,
+    /// Below it, compaction has been.
+    #[serde(default)]
+    pub cleaned: Offset,
 }
 
 impl PartitionPoint {
@@ -102,19 +108,12 @@ struct Seal {
 impl Checkpoint {
     /// Reads the file; none when there is none. The inner error is damage.
     pub(crate) fn load(disk: &dyn Disk, path: &std::path::Path) -> io::Result<Result<Option<Self>, String>> {
-        if !disk.exists(path) {
-            return Ok(Ok(None));
-        }
-        let bytes = read_file(disk, path)?;
-        let Some(line) = bytes.iter().position(|b| *b == b'\n') else {
-            return Ok(Err("the checksum line is missing".into()));
+        let body = match load_sealed(disk, path)? {
+            Ok(Some(body)) => body,
+            Ok(None) => return Ok(Ok(None)),
+            Err(reason) => return Ok(Err(reason)),
         };
-        let (seal, body) = (&bytes[..line], &bytes[line + 1..]);
-        let fits = serde_json::from_slice::<Seal>(seal).is_ok_and(|s| s.crc32c == crc32c::crc32c(body));
-        if !fits {
-            return Ok(Err("the checksum does not fit".into()));
-        }
-        Ok(match serde_json::from_slice::<Self>(body) {
+        Ok(match serde_json::from_slice::<Self>(&body) {
             Ok(checkpoint) if checkpoint.format > FORMAT => {
                 Err(format!("format {} is newer than this program's {FORMAT}", checkpoint.format))
             }
@@ -124,12 +123,34 @@ impl Checkpoint {
     }
 
     fn store(&self, disk: &dyn Disk, path: &std::path::Path) -> io::Result<()> {
-        let body = serde_json::to_vec(self)?;
-        let mut bytes = serde_json::to_vec(&Seal { crc32c: crc32c::crc32c(&body) })?;
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&body);
-        write_file_atomically(disk, path, &bytes)
+        store_sealed(disk, path, &serde_json::to_vec(self)?)
     }
+}
+
+/// Reads a file that begins with a line of its checksum; none when there is none. The inner error is damage.
+pub(crate) fn load_sealed(
+    disk: &dyn Disk,
+    path: &std::path::Path,
+) -> io::Result<Result<Option<Vec<u8>>, String>> {
+    if !disk.exists(path) {
+        return Ok(Ok(None));
+    }
+    let mut bytes = read_file(disk, path)?;
+    let Some(line) = bytes.iter().position(|b| *b == b'\n') else {
+        return Ok(Err("the checksum line is missing".into()));
+    };
+    let body = bytes.split_off(line + 1);
+    let fits =
+        serde_json::from_slice::<Seal>(&bytes[..line]).is_ok_and(|s| s.crc32c == crc32c::crc32c(&body));
+    Ok(if fits { Ok(Some(body)) } else { Err("the checksum does not fit".into()) })
+}
+
+/// Replaces such a file; durable on return.
+pub(crate) fn store_sealed(disk: &dyn Disk, path: &std::path::Path, body: &[u8]) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(&Seal { crc32c: crc32c::crc32c(body) })?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(body);
+    write_file_atomically(disk, path, &bytes)
 }
 
 /// A checkpoint that waits for the segments it names.
@@ -138,6 +159,10 @@ pub(crate) struct Pending {
     checkpoint: Checkpoint,
     /// Segments to be synced, and whether the directory has new names.
     dirty: Vec<(Arc<PartitionState>, Vec<Offset>, bool)>,
+    /// Active segments that it names.
+    active: Vec<(Arc<PartitionState>, Offset)>,
+    /// Told once it is stored; dropped when it is not.
+    pub done: Option<mpsc::SyncSender<()>>,
 }
 
 /// Notes the state of the log between two groups. `wal_first` is the write-ahead file that has just begun. Call it on
@@ -150,16 +175,19 @@ pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<P
         wal_first,
         ..Checkpoint::default()
     };
-    let mut dirty = Vec::new();
+    let (mut dirty, mut active) = (Vec::new(), Vec::new());
     let expired_ms = shared.clock.now_ms().saturating_sub(shared.settings.producer_expiry.as_millis() as i64);
     for partition in shared.partitions() {
         let durable = partition.durable();
         let mut point =
             PartitionPoint { log_start: partition.log_start(), end: durable, ..Default::default() };
+        point.cleaned = partition.cleaned.load(Ordering::Acquire);
         {
             let mut segments = partition.segments.lock();
             partition.write_index(&mut segments, false)?;
             point.segment = segments.list.last().map(|active| (active.base, active.len));
+            point.times = segments.list.iter().map(|s| (s.base, s.begun_ms, s.written_ms)).collect();
+            active.push((Arc::clone(&partition), point.segment.map_or(durable, |(base, _)| base)));
             let (bases, names) = (std::mem::take(&mut segments.dirty), segments.new_names);
             segments.new_names = false;
             if !bases.is_empty() || names {
@@ -188,7 +216,7 @@ pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<P
         checkpoint.writers.insert(writer.0.to_string(), WriterPoint::new(progress.epoch, value));
     }
     checkpoint.held = shared.publishing.lock().points();
-    Ok(Pending { checkpoint, dirty })
+    Ok(Pending { checkpoint, dirty, active, done: None })
 }
 
 impl Pending {
@@ -196,9 +224,14 @@ impl Pending {
     pub(crate) fn complete(self, shared: &Shared) -> io::Result<()> {
         let disk = &**shared.directory.disk();
         for (partition, bases, names) in &self.dirty {
-            let synced = bases
-                .iter()
-                .try_for_each(|base| partition.files.get(&partition.segment_file(*base, "log"))?.sync_data());
+            let synced = bases.iter().try_for_each(|base| {
+                let file = partition.files.get(&partition.segment_file(*base, "log"));
+                match file.and_then(|file| file.sync_data()) {
+                    // Retention was faster.
+                    Err(_) if !partition.has_segment(*base) => Ok(()),
+                    outcome => outcome,
+                }
+            });
             let named = synced.and_then(|()| if *names { disk.sync_dir(&partition.dir) } else { Ok(()) });
             match named {
                 Err(_) if partition.is_deleted() => {}
@@ -207,10 +240,18 @@ impl Pending {
         }
         let data_dir = shared.directory.path();
         self.checkpoint.store(disk, &layout::checkpoint_file(data_dir))?;
-        match self.checkpoint.wal_first {
-            0 => Ok(()),
-            first => wal::release(disk, &layout::wal_dir(data_dir), first - 1),
+        for (partition, base) in &self.active {
+            partition.checkpoint_base.store(*base, Ordering::Release);
         }
+        match self.checkpoint.wal_first {
+            0 => {}
+            first => wal::release(disk, &layout::wal_dir(data_dir), first - 1)?,
+        }
+        if let Some(done) = self.done {
+            // Who does not wait any more does not mind.
+            let _ = done.send(());
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,15 @@ impl Epochs {
         }
     }
 
+    /// Forgets epochs that ended at or before `start`, where the log begins now: Kafka's truncateFromStart.
+    pub(crate) fn begin_at(&mut self, start: Offset) {
+        let ended = self.0.windows(2).take_while(|pair| pair[1].1 <= start).count();
+        self.0.drain(..ended);
+        if let Some((_, begun)) = self.0.first_mut() {
+            *begun = (*begun).max(start);
+        }
+    }
+
     /// The largest epoch ≤ `epoch` and where it ended, `end` being the end of the log.
     pub(crate) fn end_of(&self, epoch: i32, end: Offset) -> Option<(i32, Offset)> {
         let last = self.0.last()?.0;
@@ -74,6 +83,18 @@ pub(crate) struct PartitionState {
     pub segment_bytes: AtomicU64,
     pub index_interval_bytes: u64,
     pub decompressed_bytes_max: usize,
+    /// The topic is a table: until its task has said how far that is, nothing counts as materialized.
+    pub awaits_table: AtomicBool,
+    /// Base of the active segment in the last stored checkpoint: recovery needs no segment below it.
+    pub checkpoint_base: AtomicI64,
+    /// Bytes that retention would have removed and keeps for the tables.
+    pub held: AtomicU64,
+    /// Below it, compaction has been.
+    pub cleaned: AtomicI64,
+    /// Compaction met damage.
+    pub uncleanable: AtomicBool,
+    /// Held while compaction works on the partition; deleting it waits.
+    pub cleaning: Mutex<()>,
     appended: AtomicI64,
     stable: AtomicI64,
     cut_mark: AtomicI64,
@@ -110,6 +131,12 @@ impl PartitionState {
             segment_bytes: AtomicU64::new(parts.segment_bytes),
             index_interval_bytes: parts.index_interval_bytes,
             decompressed_bytes_max: parts.decompressed_bytes_max,
+            awaits_table: AtomicBool::new(false),
+            checkpoint_base: AtomicI64::new(0),
+            held: AtomicU64::new(0),
+            cleaned: AtomicI64::new(0),
+            uncleanable: AtomicBool::new(false),
+            cleaning: Mutex::default(),
             appended: AtomicI64::new(0),
             stable: AtomicI64::new(0),
             cut_mark: AtomicI64::new(0),
@@ -185,6 +212,13 @@ impl PartitionState {
     pub(crate) fn log_start(&self) -> Offset {
         self.log_start.load(Ordering::Acquire)
     }
+    /// Moves the log start, which is durable where it goes; never back.
+    pub(crate) fn advance_log_start(&self, to: Offset) {
+        let before = self.log_start.fetch_max(to, Ordering::AcqRel);
+        if to > before {
+            self.appending.lock().epochs.begin_at(to);
+        }
+    }
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
@@ -194,9 +228,10 @@ impl PartitionState {
         let durable = self.durable();
         let stable = self.stable().min(durable.max(log_start));
         let consumed = self.consumed.lock().values().min().copied();
+        let unread = if self.awaits_table.load(Ordering::Relaxed) { log_start } else { stable };
         Marks {
             log_start,
-            materialized: consumed.unwrap_or(stable).clamp(log_start, stable.max(log_start)),
+            materialized: consumed.unwrap_or(unread).clamp(log_start, stable.max(log_start)),
             stable,
             durable,
             appended: self.appended.load(Ordering::Acquire).max(durable),
@@ -239,8 +274,16 @@ mod tests {
         assert_eq!(epochs.end_of(1, 33), Some((1, 0)));
         assert_eq!(epochs.end_of(8, 33), None);
         assert_eq!(epochs.end_of(-1, 33), None);
+        epochs.begin_at(10);
+        assert_eq!(epochs.0, [(5, 10), (7, 20)]);
+        assert_eq!(epochs.end_of(5, 33), Some((5, 20)));
+        epochs.begin_at(12);
+        assert_eq!(epochs.0, [(5, 12), (7, 20)]);
+        epochs.assign(2, 0);
         // An epoch that wrote nothing gives way to the next one that begins at the same offset.
         epochs.assign(8, 20);
-        assert_eq!(epochs.0, [(2, 0), (5, 10), (8, 20)]);
+        assert_eq!(epochs.0, [(5, 12), (8, 20)]);
+        epochs.begin_at(40);
+        assert_eq!(epochs.0, [(8, 40)]);
     }
 }

@@ -180,6 +180,14 @@ impl Producers {
         known
     }
 
+    /// Epoch and last batch of every producer; none when its epoch has none.
+    pub(crate) fn last_batches(&self) -> HashMap<i64, (i16, Option<Offset>)> {
+        let last = |(id, producer): (&i64, &Producer)| {
+            (*id, (producer.epoch, producer.batches.back().map(|batch| batch.last_offset)))
+        };
+        self.by_id.iter().map(last).collect()
+    }
+
     pub(crate) fn restore(&mut self, known: Vec<(i64, Producer)>) {
         self.by_id = known.into_iter().collect();
         self.open = self.by_id.iter().filter_map(|(id, p)| Some((p.open?, *id))).collect();

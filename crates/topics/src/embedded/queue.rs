@@ -55,6 +55,15 @@ pub(crate) enum Work {
     Barrier {
         ack: Ack,
     },
+    /// Closes active segments although they are not full.
+    CloseSegments {
+        partitions: Vec<Arc<PartitionState>>,
+        done: mpsc::SyncSender<()>,
+    },
+    /// Takes a checkpoint although the write-ahead file is not full.
+    Checkpoint {
+        done: mpsc::SyncSender<()>,
+    },
     /// Removes the directory of a deleted topic.
     Remove {
         dir: PathBuf,

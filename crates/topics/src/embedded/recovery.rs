@@ -11,6 +11,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base::{Offset, TopicId};
 use storage::wal::{RecoveredWal, Wal, WalError};
@@ -20,6 +21,7 @@ use super::checkpoint::{self, Checkpoint, PartitionPoint};
 use super::cuts::Held;
 use super::files::Files;
 use super::index::{Index, OFFSET_ENTRY, TIME_ENTRY};
+use super::log_start::{EXTENSIONS, LogStarts};
 use super::partition::PartitionState;
 use super::record::{self, Decoded};
 use super::segments::Segment;
@@ -87,6 +89,10 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     let found = found.unwrap_or_default();
     let leader_epoch = if found.clean || is_first { found.leader_epoch } else { found.leader_epoch + 1 };
 
+    let starts_path = layout::log_start_file(&data_dir);
+    let starts = LogStarts::load(&*disk, &starts_path)
+        .map_err(io_error(starts_path.display().to_string()))?
+        .map_err(|reason| damaged(&starts_path, 0, reason))?;
     let files = Arc::new(Files::new(Arc::clone(&disk), settings.open_files_max));
     let topics = load_topics(&settings, &deps, &files)?;
     remove_orphans(&*disk, &topics_dir, &topics, &deps.control)?;
@@ -99,8 +105,9 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     for topic in topics.by_name.values() {
         let points = found.partitions.get(&topic.info.id);
         for partition in &topic.partitions {
-            let point = points.and_then(|p| p.get(&partition.index)).cloned().unwrap_or_default();
-            restore(partition, point)?;
+            let mut point = points.and_then(|p| p.get(&partition.index)).cloned().unwrap_or_default();
+            point.log_start = point.log_start.max(starts.of(partition.topic, partition.index));
+            restore(partition, point, now_ms)?;
         }
     }
     let mut held = Held::default();
@@ -110,7 +117,7 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     replay(&wal, &topics, &mut writers, &mut held, (now_ms, settings.producers_max))?;
     let all: Vec<_> = topics.by_name.values().flat_map(|t| &t.partitions).cloned().collect();
     held.update(&all);
-    all.iter().for_each(|partition| partition.restore_txn_indexes());
+    all.iter().for_each(|partition| partition.restore_txn_indexes(Offset::MAX));
     for partition in topics.by_name.values().flat_map(|t| &t.partitions) {
         let mut appending = partition.appending.lock();
         let end = appending.next;
@@ -198,7 +205,7 @@ fn remove_orphans(
 }
 
 /// Brings a partition to where the checkpoint saw it.
-fn restore(partition: &PartitionState, point: PartitionPoint) -> Result<(), OpenError> {
+fn restore(partition: &PartitionState, mut point: PartitionPoint, now_ms: i64) -> Result<(), OpenError> {
     let disk = partition.files.disk();
     let shown = partition.dir.display().to_string();
     {
@@ -208,55 +215,98 @@ fn restore(partition: &PartitionState, point: PartitionPoint) -> Result<(), Open
     }
     {
         let mut appending = partition.appending.lock();
-        appending.producers.restore(point.producers);
-        appending.epochs.0 = point.epochs;
+        appending.producers.restore(std::mem::take(&mut point.producers));
+        appending.epochs.0 = std::mem::take(&mut point.epochs);
     }
     if !disk.exists(&partition.dir) {
         // An operator may move a damaged partition away: it goes on behind its last offset.
         disk.create_dir_all(&partition.dir).map_err(io_error(shown))?;
         partition.segments.lock().end = point.end;
-        partition.restore(point.end, point.end);
+        partition.restore(point.log_start.max(point.end), point.end);
         return Ok(());
     }
+    partition.complete_swaps()?;
+    partition.cleaned.store(point.cleaned, Ordering::Release);
     let entries = disk.read_dir(&partition.dir).map_err(io_error(shown.clone()))?;
-    let keep = point.segment.map(|(base, _)| base);
-    let mut list = Vec::new();
-    let mut removed = false;
-    for (base, len) in checkpoint::segment_bases(&entries) {
-        if keep.is_some_and(|active| base <= active) {
-            list.push(Segment { base, len, largest: None });
-            continue;
-        }
-        for extension in ["log", "index", "timeindex", "txnindex"] {
-            let path = partition.segment_file(base, extension);
-            if disk.exists(&path) {
-                disk.remove_file(&path).map_err(io_error(path.display().to_string()))?;
-                removed = true;
-            }
-        }
+    // When records were deleted up to here since the checkpoint, nothing of what it knew is left.
+    let active = point.segment.filter(|_| point.log_start < point.end || point.end == 0);
+    let mut list = kept_segments(partition, &entries, active.map(|(base, _)| base), &point, now_ms);
+    let removed = remove_others(partition, &entries, &list)?;
+    if let Some((base, len)) = active {
+        restore_active(partition, &mut list, base, len, point.end, now_ms)?;
     }
-    if let Some((base, len)) = point.segment {
-        restore_active(partition, &mut list, base, len, point.end)?;
-    }
+    // Retention on a full disk leaves no other trace than the names that are left.
+    let log_start = list.first().map_or(point.log_start, |first| point.log_start.max(first.base));
     let mut segments = partition.segments.lock();
     segments.new_names |= removed;
     segments.end = point.end;
     segments.list = list;
     drop(segments);
-    partition.restore(point.log_start, point.end);
+    partition.restore(log_start, point.end);
     Ok(())
+}
+
+/// The segments up to the active one of the checkpoint that do not lie below the log start.
+fn kept_segments(
+    partition: &PartitionState,
+    entries: &[storage::disk::Entry],
+    active: Option<Offset>,
+    point: &PartitionPoint,
+    now_ms: i64,
+) -> Vec<Segment> {
+    let Some(active) = active else { return Vec::new() };
+    let mut bases = checkpoint::segment_bases(entries);
+    bases.retain(|(base, _)| *base <= active);
+    let below = bases.windows(2).take_while(|pair| pair[1].0 <= point.log_start).count();
+    let segment = |(base, len)| {
+        let times = point.times.iter().find(|(at, _, _)| *at == base);
+        let (_, begun_ms, written_ms) = times.copied().unwrap_or((base, now_ms, now_ms));
+        Segment { len, begun_ms, written_ms, ..Segment::empty(base, now_ms) }
+    };
+    let kept: Vec<Segment> = bases.drain(below..).map(segment).collect();
+    if below > 0 {
+        tracing::debug!(topic = %partition.name, partition = partition.index, below, "segments below the log start");
+    }
+    kept
+}
+
+/// Removes the files that belong to no kept segment: the write-ahead log has their records, or they were deleted.
+fn remove_others(
+    partition: &PartitionState,
+    entries: &[storage::disk::Entry],
+    kept: &[Segment],
+) -> Result<bool, OpenError> {
+    let mut removed = false;
+    for entry in entries.iter().filter(|e| !e.is_dir) {
+        let Some((base, extension)) = entry.name.split_once('.') else { continue };
+        let Ok(base) = base.parse::<Offset>() else { continue };
+        let known = EXTENSIONS.contains(&extension);
+        if known && !kept.iter().any(|segment| segment.base == base) {
+            let path = partition.dir.join(&entry.name);
+            let disk = partition.files.disk();
+            disk.remove_file(&path).map_err(io_error(path.display().to_string()))?;
+            removed = true;
+        }
+    }
+    Ok(removed)
 }
 
 /// Cuts the active segment back to its checkpoint and loads its index.
 fn restore_active(
     partition: &PartitionState,
-    list: &mut [Segment],
+    list: &mut Vec<Segment>,
     base: Offset,
     len: u64,
     end: Offset,
+    now_ms: i64,
 ) -> Result<(), OpenError> {
     let path = partition.segment_file(base, "log");
     let fail = |source| OpenError::Io { context: path.display().to_string(), source };
+    if len == 0 && list.last().is_none_or(|last| last.base < base) {
+        // It has a file from its first batch on.
+        list.push(Segment::empty(base, now_ms));
+        return Ok(());
+    }
     let Some(active) = list.last_mut().filter(|s| s.base == base) else {
         return Err(damaged(&path, 0, "the segment is missing"));
     };
@@ -373,9 +423,14 @@ fn replay(
                     appending.next, partition.name
                 )));
             }
-            partition
-                .write(&[(&CheckedBatch::stored(&view), facts)])
-                .map_err(io_error(partition.dir.display().to_string()))?;
+            if facts.last_offset < partition.log_start() {
+                // Deleted since; only what it said about producers and epochs counts.
+                partition.segments.lock().end = facts.last_offset + 1;
+            } else {
+                partition
+                    .write(&[(&CheckedBatch::stored(&view), facts)], now_ms)
+                    .map_err(io_error(partition.dir.display().to_string()))?;
+            }
             partition.note_appended(&mut appending, &facts, now_ms, producers_max);
             drop(appending);
             replayed.push((partition, facts));

@@ -3,7 +3,7 @@
 //! Owns: which segments there are, the active one's index, writing batches at its end, rolling.
 //! Does not own: syncing (checkpoints do), reading beyond finding a place.
 //! Invariants: a segment is named by its first offset and holds verbatim v2 batches without gaps; only the log writer
-//! changes segments.
+//! changes the active one and begins another; closed ones are removed by `log_start` and replaced by `compaction`.
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use storage::layout;
 
 use super::index::Index;
 use super::partition::PartitionState;
+use super::retention::SegmentFacts;
 use crate::batch::check::{CheckedBatch, Facts};
 
 /// Positions in an index are 32 bits.
@@ -28,6 +29,11 @@ pub(crate) struct Segment {
     pub len: u64,
     /// Largest timestamp and the last offset of its batch; none when it has not been asked for yet.
     pub largest: Option<(i64, Offset)>,
+    /// When its first and its last batch were appended, by this machine's clock, ms.
+    pub begun_ms: i64,
+    pub written_ms: i64,
+    /// Compaction has put it here, and its file still has another name.
+    pub swapped: bool,
 }
 
 /// All segments of a partition, in order of offsets.
@@ -52,8 +58,17 @@ pub(crate) struct Place {
     pub len: u64,
     /// First offset of the next segment; none when this is the active one.
     pub next_base: Option<Offset>,
+    /// See [`Segment::swapped`].
+    pub swapped: bool,
     /// Entry of the index to begin at: relative last offset of a batch, its position.
     pub entry: Option<(u32, u32)>,
+}
+
+impl Segment {
+    /// A segment that begins now.
+    pub(crate) fn empty(base: Offset, now_ms: i64) -> Self {
+        Self { base, len: 0, largest: None, begun_ms: now_ms, written_ms: now_ms, swapped: false }
+    }
 }
 
 impl Segments {
@@ -66,7 +81,7 @@ impl Segments {
             Some(_) => None,
             None => u32::try_from(offset - segment.base).ok().and_then(|r| self.index.floor(r)),
         };
-        Some(Place { base: segment.base, len: segment.len, next_base, entry })
+        Some(Place { base: segment.base, len: segment.len, next_base, swapped: segment.swapped, entry })
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -85,11 +100,58 @@ impl PartitionState {
         layout::segment_file(&self.dir, base, extension)
     }
 
+    /// All segments as retention sees them.
+    pub(crate) fn segment_facts(&self) -> Vec<SegmentFacts> {
+        let segments = self.segments.lock();
+        let facts = |s: &Segment| SegmentFacts {
+            base: s.base,
+            len: s.len,
+            begun_ms: s.begun_ms,
+            written_ms: s.written_ms,
+        };
+        segments.list.iter().map(facts).collect()
+    }
+
+    /// Whether a segment is (still) there.
+    pub(crate) fn has_segment(&self, base: Offset) -> bool {
+        self.segments.lock().list.iter().any(|s| s.base == base)
+    }
+
+    /// Closes the active segment although it is not full; it needs no room. Call it on the log writer only.
+    pub(crate) fn close_active(&self, now_ms: i64) {
+        let mut segments = self.segments.lock();
+        if segments.list.last().is_some_and(|active| active.len > 0) {
+            let end = segments.end;
+            self.begin_segment(&mut segments, end, now_ms);
+        }
+    }
+
+    /// Closes the active segment, if there is one, and begins another.
+    fn begin_segment(&self, segments: &mut Segments, base: Offset, now_ms: i64) {
+        segments.index.seal();
+        if let Err(error) = self.write_index(segments, true)
+            && let Some(closed) = segments.list.last().map(|s| s.base)
+        {
+            // It can be built again from the segment, as long as no half of it is left.
+            tracing::warn!(topic = %self.name, partition = self.index, %error, "cannot write an index");
+            for extension in ["index", "timeindex"] {
+                let _ = self.files.disk().remove_file(&self.segment_file(closed, extension));
+            }
+        }
+        if let Some((time, relative)) = segments.index.largest
+            && let Some(active) = segments.list.last_mut()
+        {
+            active.largest = Some((time, active.base + i64::from(relative)));
+        }
+        segments.index = Index::default();
+        segments.list.push(Segment::empty(base, now_ms));
+    }
+
     /// Writes batches behind the last one, without syncing. They become readable with the durable mark.
-    pub(crate) fn write(&self, batches: &[(&CheckedBatch, Facts)]) -> io::Result<()> {
+    pub(crate) fn write(&self, batches: &[(&CheckedBatch, Facts)], now_ms: i64) -> io::Result<()> {
         let mut rest = batches;
         while let Some((first, facts)) = rest.first() {
-            let (base, position) = self.writable(facts.base_offset, first.size() as u64)?;
+            let (base, position) = self.writable(facts.base_offset, first.size() as u64, now_ms);
             let room = self.segment_limit().saturating_sub(position);
             let mut size = 0;
             let fitting = rest
@@ -106,40 +168,30 @@ impl PartitionState {
                 .flat_map(|(batch, _)| [IoSlice::new(batch.header()), IoSlice::new(batch.body())])
                 .collect();
             self.files.create(&self.segment_file(base, "log"))?.write_vectored_at(position, &slices)?;
-            self.note_written(base, position, now);
+            self.note_written(base, position, now, now_ms);
             rest = later;
         }
         Ok(())
     }
 
-    fn segment_limit(&self) -> u64 {
+    pub(crate) fn segment_limit(&self) -> u64 {
         self.segment_bytes.load(Ordering::Relaxed).min(SEGMENT_BYTES_LIMIT)
     }
 
     /// The segment and position for a batch of `size` bytes at `offset`; closes the active segment when it is full.
-    fn writable(&self, offset: Offset, size: u64) -> io::Result<(Offset, u64)> {
+    fn writable(&self, offset: Offset, size: u64, now_ms: i64) -> (Offset, u64) {
         let mut segments = self.segments.lock();
         let full = segments.list.last().is_none_or(|active| {
             let too_long = active.len > 0 && active.len.saturating_add(size) > self.segment_limit();
             too_long || offset - active.base > i64::from(i32::MAX) / 2
         });
         if full {
-            segments.index.seal();
-            self.write_index(&mut segments, true)?;
-            if let Some((time, relative)) = segments.index.largest
-                && let Some(active) = segments.list.last_mut()
-            {
-                active.largest = Some((time, active.base + i64::from(relative)));
-            }
-            segments.index = Index::default();
-            segments.new_names = true;
-            segments.list.push(Segment { base: offset, len: 0, largest: None });
+            self.begin_segment(&mut segments, offset, now_ms);
         }
-        let active = segments.list.last().map_or((offset, 0), |s| (s.base, s.len));
-        Ok(active)
+        segments.list.last().map_or((offset, 0), |s| (s.base, s.len))
     }
 
-    fn note_written(&self, base: Offset, position: u64, batches: &[(&CheckedBatch, Facts)]) {
+    fn note_written(&self, base: Offset, position: u64, batches: &[(&CheckedBatch, Facts)], now_ms: i64) {
         let mut segments = self.segments.lock();
         let mut at = position;
         for (batch, facts) in batches {
@@ -148,9 +200,17 @@ impl PartitionState {
             segments.end = facts.last_offset + 1;
         }
         segments.mark_dirty(base);
+        let mut began = false;
         if let Some(active) = segments.list.last_mut() {
+            if active.len == 0 {
+                active.begun_ms = now_ms;
+                began = true;
+            }
             active.len = at;
+            active.written_ms = now_ms;
         }
+        // Its file has had a name since now only, whenever it was put on the list.
+        segments.new_names |= began;
     }
 
     /// Brings the active segment's index files up to date; a closed segment has both, empty or not. They are not

@@ -127,11 +127,12 @@ impl PartitionState {
         }
     }
 
-    /// Makes the transaction index files say what is known: after a start, and after segments were rewritten.
-    pub(crate) fn restore_txn_indexes(&self) {
+    /// Makes the transaction index files of segments that begin before `end` say what is known: after a start, and after
+    /// closed ones were rewritten.
+    pub(crate) fn restore_txn_indexes(&self, end: Offset) {
         let bases: Vec<Offset> = self.segments.lock().list.iter().map(|s| s.base).collect();
         let aborted = self.settled.lock().aborted.0.clone();
-        for (number, base) in bases.iter().enumerate() {
+        for (number, base) in bases.iter().enumerate().filter(|(_, base)| **base < end) {
             let end = bases.get(number + 1).copied().unwrap_or(Offset::MAX);
             let from = aborted.partition_point(|a| a.last_offset < *base);
             let until = aborted.partition_point(|a| a.last_offset < end);

@@ -5,10 +5,11 @@
 //! Invariants, order of locks: transactions → named writers → a partition's `appending` (several: by topic id and
 //! index) → the queue; `publishing` is taken with nothing held; the named writers and a partition's `settled` may be
 //! taken inside it; `settled` is taken with nothing else of the partition held, and nothing is taken inside it.
+//! `upkeep` → `log_starts` → a partition's `segments` or `appending`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::{Offset, PartitionId, SharedClock, TopicId, TopicName};
 use parking_lot::{Mutex, RwLock};
@@ -109,6 +110,12 @@ pub(crate) struct Shared {
     /// Held while the marks of finished work move, and while a cut is taken.
     pub publishing: Mutex<Held>,
     pub space: SpaceGuard,
+    /// Held while log starts move.
+    pub log_starts: Mutex<()>,
+    /// Held by a run of upkeep; closing takes it last.
+    pub upkeep: Mutex<()>,
+    /// The log ends: upkeep stops where it is.
+    pub ending: AtomicBool,
     /// Producer ids that were taken from the control store: next, end.
     pub producer_ids: Mutex<(i64, i64)>,
     offline: RwLock<Option<String>>,
@@ -136,6 +143,9 @@ impl Shared {
             writers: Mutex::new(writers),
             transactions: Mutex::default(),
             publishing: Mutex::new(held),
+            log_starts: Mutex::default(),
+            upkeep: Mutex::default(),
+            ending: AtomicBool::new(false),
             producer_ids: Mutex::default(),
             offline: RwLock::default(),
             settings,
@@ -158,6 +168,11 @@ impl Shared {
         let state = self.topic(topic).ok_or_else(unknown)?;
         let found = Arc::clone(state.partition(partition).ok_or_else(unknown)?);
         Ok((state, found))
+    }
+
+    /// All topics.
+    pub(crate) fn all_topics(&self) -> Vec<Arc<TopicState>> {
+        self.topics.read().by_name.values().cloned().collect()
     }
 
     /// All partitions of all topics.
@@ -227,6 +242,9 @@ pub(crate) fn topic_state(
             decompressed_bytes_max: settings.decompressed_bytes_max,
         }))
     });
-    let partitions = known.iter().cloned().chain(more).collect();
+    let partitions: Vec<Arc<PartitionState>> = known.iter().cloned().chain(more).collect();
+    for partition in &partitions {
+        partition.awaits_table.store(info.config.is_table(), Ordering::Relaxed);
+    }
     TopicState { info, rules, partitions }
 }

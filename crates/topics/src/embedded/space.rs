@@ -27,6 +27,16 @@ impl SpaceGuard {
         Self { disk, path, reserve, free: AtomicU64::new(u64::MAX), until_check: AtomicI64::new(0) }
     }
 
+    /// Whether appends are refused at present.
+    pub(crate) fn is_short(&self) -> bool {
+        self.would_be_short(0)
+    }
+
+    /// Whether appends would be refused after so many bytes were written.
+    pub(crate) fn would_be_short(&self, bytes: u64) -> bool {
+        self.disk.free_bytes(&self.path).is_ok_and(|free| free.saturating_sub(bytes) <= self.reserve)
+    }
+
     /// Whether `size` more bytes may be appended. `waiting` tells the bytes that are admitted but not written yet: the
     /// disk will hold them twice, in the write-ahead log and in a segment.
     pub(crate) fn admit(&self, size: usize, waiting: impl FnOnce() -> u64) -> Result<(), AppendError> {

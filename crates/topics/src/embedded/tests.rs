@@ -14,9 +14,12 @@ use super::*;
 use crate::batch::{BatchBuilder, Batches, Compression};
 
 mod appends;
+mod compaction;
 mod power;
 mod restarts;
+mod retention;
 mod transactions;
+mod upkeep_power;
 
 /// The real disk, counting and failing on demand.
 #[derive(Debug, Default)]
@@ -24,19 +27,29 @@ struct Watched {
     syncs: Arc<AtomicU64>,
     fail_syncs: Arc<AtomicBool>,
     free: Arc<AtomicI64>,
+    /// Nothing can be written any more.
+    full: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
-struct WatchedFile(Arc<dyn DiskFile>, Arc<AtomicU64>, Arc<AtomicBool>);
+struct WatchedFile(Arc<dyn DiskFile>, Arc<AtomicU64>, Arc<AtomicBool>, Arc<AtomicBool>);
+
+impl WatchedFile {
+    fn refuse_full(&self) -> io::Result<()> {
+        if self.3.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
 
 impl DiskFile for WatchedFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read_at(offset, buf)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.refuse_full()?;
         self.0.write_at(offset, bytes)
     }
     fn write_vectored_at(&self, offset: u64, slices: &[IoSlice<'_>]) -> io::Result<()> {
+        self.refuse_full()?;
         self.0.write_vectored_at(offset, slices)
     }
     fn sync_data(&self) -> io::Result<()> {
@@ -57,7 +70,8 @@ impl DiskFile for WatchedFile {
 impl Disk for Watched {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let file = RealDisk.open(path, mode)?;
-        Ok(Arc::new(WatchedFile(file, Arc::clone(&self.syncs), Arc::clone(&self.fail_syncs))))
+        let (syncs, fail, full) = (&self.syncs, &self.fail_syncs, &self.full);
+        Ok(Arc::new(WatchedFile(file, Arc::clone(syncs), Arc::clone(fail), Arc::clone(full))))
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealDisk.create_dir_all(path)
@@ -93,6 +107,7 @@ struct Bench {
     syncs: Arc<AtomicU64>,
     fail_syncs: Arc<AtomicBool>,
     free: Arc<AtomicI64>,
+    full: Arc<AtomicBool>,
     settings: Settings,
 }
 
@@ -116,6 +131,7 @@ impl Bench {
             syncs: Arc::default(),
             fail_syncs: Arc::default(),
             free: Arc::new(AtomicI64::new(1 << 40)),
+            full: Arc::default(),
             settings: Settings { segment_bytes: 4_000, index_interval_bytes: 500, ..Settings::default() },
         }
     }
@@ -125,6 +141,7 @@ impl Bench {
             syncs: Arc::clone(&self.syncs),
             fail_syncs: Arc::clone(&self.fail_syncs),
             free: Arc::clone(&self.free),
+            full: Arc::clone(&self.full),
         });
         let directory = DataDirectory::open(Arc::clone(&disk), &self.path).expect("directory");
         let control = Control::open(&disk, &layout::control_file(&self.path)).expect("control");

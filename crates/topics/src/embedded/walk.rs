@@ -2,8 +2,8 @@
 //!
 //! Owns: reading in pieces, checking every batch that is handed out.
 //! Does not own: where to begin.
-//! Invariants: a batch is handed out only when its CRC is right and its base offset is the next one; anything else is
-//! damage, with file and position.
+//! Invariants: a batch is handed out only when its CRC is right and its base offset is the next one, or a later one
+//! where compaction may have been; anything else is damage, with file and position.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(crate) struct Walk {
     position: u64,
     /// Base offset that the next batch must have.
     expected: Option<Offset>,
+    /// Offsets may be missing between batches.
+    gaps: bool,
     piece_bytes: usize,
     /// The piece that was read last, and how far it has been walked.
     piece: Bytes,
@@ -42,7 +44,13 @@ impl Walk {
         expected: Option<Offset>,
         piece_bytes: usize,
     ) -> Self {
-        Self { file, path, len, position, expected, piece_bytes, piece: Bytes::new(), at: 0 }
+        Self { file, path, len, position, expected, gaps: false, piece_bytes, piece: Bytes::new(), at: 0 }
+    }
+
+    /// Takes missing offsets for compacted ones: right for closed segments.
+    pub(crate) fn with_gaps(mut self, gaps: bool) -> Self {
+        self.gaps = gaps;
+        self
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -109,10 +117,10 @@ impl Walk {
         if !batch.crc_is_right() {
             return Err(self.damaged("the CRC does not fit the bytes"));
         }
-        if self.expected.is_some_and(|expected| expected != batch.base_offset()) {
+        let base = batch.base_offset();
+        if self.expected.is_some_and(|expected| base < expected || (base > expected && !self.gaps)) {
             return Err(self.damaged(format!(
-                "the batch begins at offset {}, expected {}",
-                batch.base_offset(),
+                "the batch begins at offset {base}, expected {}",
                 self.expected.unwrap_or_default()
             )));
         }

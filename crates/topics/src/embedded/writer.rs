@@ -61,10 +61,17 @@ pub(crate) fn run(shared: &Shared, mut wal: Wal, checkpoints: Checkpoints) {
         }
         group.commit(shared, &mut wal);
         shared.queue.finish(bytes);
+        let mut checkpoint_wanted = None;
         for item in after {
             match item {
                 Work::Remove { dir, done } => {
                     let _ = done.send(remove(shared, &dir));
+                }
+                Work::Checkpoint { done } => checkpoint_wanted = Some(done),
+                Work::CloseSegments { partitions, done } => {
+                    let now_ms = shared.clock.now_ms();
+                    partitions.iter().filter(|p| !p.is_deleted()).for_each(|p| p.close_active(now_ms));
+                    let _ = done.send(());
                 }
                 Work::Close { done } => {
                     // An older checkpoint must not replace the last one.
@@ -74,9 +81,9 @@ pub(crate) fn run(shared: &Shared, mut wal: Wal, checkpoints: Checkpoints) {
                 Work::Record { .. } | Work::Barrier { .. } => {}
             }
         }
-        if wal.is_full()
+        if (wal.is_full() || checkpoint_wanted.is_some())
             && shared.offline().is_none()
-            && let Err(error) = roll(shared, &mut wal, &checkpoints)
+            && let Err(error) = roll(shared, &mut wal, &checkpoints, checkpoint_wanted)
         {
             shared.go_offline(&format!("cannot begin a write-ahead file: {error}"));
         }
@@ -95,7 +102,7 @@ impl Group {
         #[cfg(feature = "sabotage")]
         crate::sabotage::before_write(&mut self.acks);
         if shared.offline().is_none()
-            && let Err(error) = self.persist(wal)
+            && let Err(error) = self.persist(shared, wal)
         {
             shared.go_offline(&format!("a write failed: {error}"));
         }
@@ -112,7 +119,7 @@ impl Group {
         }
     }
 
-    fn persist(&self, wal: &mut Wal) -> io::Result<()> {
+    fn persist(&self, shared: &Shared, wal: &mut Wal) -> io::Result<()> {
         if self.records.is_empty() {
             return Ok(());
         }
@@ -120,9 +127,10 @@ impl Group {
             wal.queue(record::encode(record))?;
         }
         wal.sync()?;
+        let now_ms = shared.clock.now_ms();
         for (partition, batches) in self.by_partition() {
             if !partition.is_deleted() {
-                partition.write(&batches)?;
+                partition.write(&batches, now_ms)?;
             }
         }
         Ok(())
@@ -213,9 +221,15 @@ pub(crate) fn settle<'a>(
     all
 }
 
-fn roll(shared: &Shared, wal: &mut Wal, checkpoints: &Checkpoints) -> io::Result<()> {
+fn roll(
+    shared: &Shared,
+    wal: &mut Wal,
+    checkpoints: &Checkpoints,
+    done: Option<SyncSender<()>>,
+) -> io::Result<()> {
     wal.roll()?;
-    let pending = checkpoint::take(shared, wal.current_file(), false)?;
+    let mut pending = checkpoint::take(shared, wal.current_file(), false)?;
+    pending.done = done;
     // Waits when checkpoints lag behind: write-ahead files must not pile up without end.
     checkpoints.sender.send(pending).map_err(|_| io::Error::other("the checkpoint thread has ended"))
 }

@@ -21,19 +21,24 @@ pub(super) const ALL: &[ConfigKey] = &[
         ConfigForm::Words(&["delete", "compact"]),
         "What becomes of old segments: delete, compact, or both.",
     ),
-    key("compression.gzip.level", Some("-1"), ConfigForm::Int(-1, 9), "Level when compression.type=gzip."),
-    key("compression.lz4.level", Some("9"), ConfigForm::Int(1, 17), "Level when compression.type=lz4."),
+    key(
+        "compression.gzip.level",
+        Some("-1"),
+        ConfigForm::Int(-1, 9),
+        "Kept for tools: see compression.type.",
+    ),
+    key("compression.lz4.level", Some("9"), ConfigForm::Int(1, 17), "Kept for tools: see compression.type."),
     key(
         "compression.type",
         Some("producer"),
         ConfigForm::Word(&["producer", "uncompressed", "none", "gzip", "snappy", "lz4", "zstd"]),
-        "How batches are kept; producer keeps what was sent.",
+        "Kept for tools: batches are kept as they were sent, whatever is set here.",
     ),
     key(
         "compression.zstd.level",
         Some("3"),
         ConfigForm::Int(-131_072, 22),
-        "Level when compression.type=zstd.",
+        "Kept for tools: see compression.type.",
     ),
     key(
         "delete.retention.ms",
@@ -45,7 +50,7 @@ pub(super) const ALL: &[ConfigKey] = &[
         "file.delete.delay.ms",
         Some("60000"),
         ConfigForm::Long(0, i64::MAX),
-        "How long a removed segment's file stays, ms.",
+        "Kept for tools: a removed segment's file goes at once.",
     ),
     key(
         "flush.messages",
@@ -64,6 +69,12 @@ pub(super) const ALL: &[ConfigKey] = &[
         Some(""),
         ConfigForm::Text,
         "Kept for tools: this log keeps one copy.",
+    ),
+    key(
+        "frazil.retention.hold.bytes",
+        Some("10737418240"),
+        ConfigForm::Long(-1, i64::MAX),
+        "Most bytes per partition that retention, compaction and DeleteRecords keep for tables that are behind; -1: any.",
     ),
     key(
         "index.interval.bytes",
@@ -125,7 +136,7 @@ pub(super) const ALL: &[ConfigKey] = &[
         ConfigForm::Int(1, i32::MAX as i64),
         "Kept for tools: this log keeps one copy.",
     ),
-    key("preallocate", Some("false"), ConfigForm::Boolean, "Whether a segment's file is made at full size."),
+    key("preallocate", Some("false"), ConfigForm::Boolean, "Kept for tools: files grow as they are written."),
     key(
         "redpanda.iceberg.delete",
         Some("true"),
@@ -161,7 +172,7 @@ pub(super) const ALL: &[ConfigKey] = &[
         "retention.ms",
         Some("604800000"),
         ConfigForm::Long(-1, i64::MAX),
-        "Age at which segments go, ms; -1: never.",
+        "Age at which segments go, counted from their last append by the broker's clock, ms; -1: never.",
     ),
     key(
         "segment.bytes",
@@ -173,9 +184,14 @@ pub(super) const ALL: &[ConfigKey] = &[
         "segment.index.bytes",
         Some("10485760"),
         ConfigForm::Int(4, i32::MAX as i64),
-        "Largest size of an index, bytes.",
+        "Kept for tools: an index is as large as its segment needs.",
     ),
-    key("segment.jitter.ms", Some("0"), ConfigForm::Long(0, i64::MAX), "Random part of segment.ms, ms."),
+    key(
+        "segment.jitter.ms",
+        Some("0"),
+        ConfigForm::Long(0, i64::MAX),
+        "Kept for tools: segments close at segment.ms.",
+    ),
     key(
         "segment.ms",
         Some("604800000"),

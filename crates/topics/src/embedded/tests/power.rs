@@ -11,10 +11,10 @@ use super::*;
 const CUTS: u64 = 400;
 
 /// A small generator of pseudo-random numbers (xorshift64*), so that failures repeat.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub(super) fn roll(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
