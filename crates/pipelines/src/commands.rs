@@ -12,7 +12,7 @@ pub(crate) mod topic;
 
 use std::sync::Arc;
 
-use base::{ErrorKind, Fault, SharedClock, Supervisor, TaskKind, TopicId};
+use base::{ErrorKind, Fault, Offset, PartitionId, SharedClock, Supervisor, TaskKind, TopicId};
 
 use crate::duties::Duties;
 use crate::materialize;
@@ -46,6 +46,8 @@ pub enum CommandError {
     #[error(transparent)]
     Read(#[from] topics::ReadError),
     #[error(transparent)]
+    DeleteRecords(#[from] topics::DeleteRecordsError),
+    #[error(transparent)]
     Registry(#[from] schemas::RegistryError),
     /// A schema that cannot become columns.
     #[error(transparent)]
@@ -77,6 +79,7 @@ impl Fault for CommandError {
             Self::Topic(e) => e.kind(),
             Self::Append(e) => e.kind(),
             Self::Read(e) => e.kind(),
+            Self::DeleteRecords(e) => e.kind(),
             Self::Registry(e) => e.kind(),
             Self::Catalog(e) => e.kind(),
             Self::Commit(e) => e.kind(),
@@ -162,6 +165,20 @@ impl Commands {
     ) -> Result<Arc<topics::TopicInfo>, CommandError> {
         let (duties, name) = (Arc::clone(&self.duties), name.to_owned());
         self.duties.aside(async move { topic::add_partitions(&duties, &name, total).await }).await
+    }
+
+    /// Removes the records of a partition below `before` (none: below the high watermark); a table commits them first.
+    /// Returns where the partition begins now, durably.
+    pub async fn delete_records(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+        before: Option<Offset>,
+    ) -> Result<Offset, CommandError> {
+        let (duties, topic) = (Arc::clone(&self.duties), topic.to_owned());
+        self.duties
+            .aside(async move { topic::delete_records(&duties, &topic, partition, before).await })
+            .await
     }
 
     /// Registers a schema; topics that follow the subject switch to it from their present end on (stored before this

@@ -15,6 +15,7 @@ mod stage;
 mod standing;
 mod trouble;
 
+pub(crate) use accounting::offsets_in;
 pub use accounting::{DEAD_LETTERS, DROPPED, DROPPED_OFFSETS, SKIPPED};
 pub(crate) use check::{check_schema, check_topic};
 pub(crate) use link::{CommitRequest, Link, State};
@@ -28,7 +29,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Shutdown, TopicId, TopicName};
+use base::{Offset, PartitionId, Shutdown, TopicId, TopicName};
 use futures::FutureExt;
 use futures::future::select_all;
 use tables::{Advance, CommitError, CommitOutcome, StagedFiles};
@@ -61,6 +62,9 @@ pub(crate) struct Materializer {
     schema_changes: watch::Receiver<u64>,
     shutdown: Shutdown,
     backoff: Backoff,
+    /// Where partitions began when this task first saw them: a table that has recorded nothing yet is owed everything
+    /// from there on.
+    begun: BTreeMap<PartitionId, Offset>,
     /// Gaps in a row.
     gaps: u32,
     /// When the first record that is not committed was seen.
@@ -107,6 +111,7 @@ impl Materializer {
             requests,
             asked: Vec::new(),
             shutdown,
+            begun: BTreeMap::new(),
             gaps: 0,
             waiting_since: None,
             due_now: true,
@@ -116,6 +121,7 @@ impl Materializer {
 
     /// Runs until it is asked to stop or the topic is gone.
     pub(crate) async fn run(mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.note_begun();
         loop {
             let trouble = match AssertUnwindSafe(self.live()).catch_unwind().await {
                 Ok(Ok(())) => return Ok(()),
@@ -155,7 +161,9 @@ impl Materializer {
     async fn look(&mut self) -> Result<Standing, Trouble> {
         self.topic_changes.borrow_and_update();
         self.schema_changes.borrow_and_update();
-        let standing = Standing::look(&self.duties, self.topic).await?;
+        self.note_begun();
+        let mut standing = Standing::look(&self.duties, self.topic).await?;
+        standing.begun = self.begun.clone();
         {
             let mut view = self.link.view.lock();
             view.state = State::Running;
@@ -167,6 +175,16 @@ impl Materializer {
         // What waited before this look is overdue; what comes after it waits for its age.
         self.due_now &= standing.pending() > 0;
         Ok(standing)
+    }
+
+    fn note_begun(&mut self) {
+        let topics = &self.duties.deps.topics;
+        let partitions = topics.topic_by_id(self.topic).map_or(0, |info| info.partitions);
+        for index in 0..partitions {
+            if let Some(partition) = topics.partition(self.name.as_str(), index) {
+                self.begun.entry(index).or_insert_with(|| partition.marks().log_start);
+            }
+        }
     }
 
     /// Tells the log and status how far the table is.
@@ -388,7 +406,8 @@ impl Materializer {
                 continue;
             };
             let marks = partition.marks();
-            let next = known.get(&index).copied().unwrap_or(marks.log_start).min(marks.stable);
+            let next = known.get(&index).or(self.begun.get(&index)).copied();
+            let next = next.unwrap_or(marks.log_start).min(marks.stable);
             self.duties.deps.topics.note_consumed(&self.group, self.name.as_str(), index, next);
         }
     }
@@ -425,7 +444,7 @@ async fn sleep_until(instant: Option<Instant>) {
 }
 
 /// Resolves when one of the marks has moved; a partition that is gone never does.
-async fn any_changed(marks: &mut [watch::Receiver<base::Offset>]) {
+async fn any_changed(marks: &mut [watch::Receiver<Offset>]) {
     if marks.is_empty() {
         return std::future::pending().await;
     }

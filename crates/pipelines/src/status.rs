@@ -30,6 +30,8 @@ pub struct PartitionStatus {
     pub durable: i64,
     pub appended: i64,
     pub size_bytes: u64,
+    /// Bytes that retention would have removed already and keeps for the table.
+    pub held_bytes: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -47,6 +49,8 @@ pub struct TableStatus {
     pub lag: i64,
     pub dead_letters: u64,
     pub dropped: u64,
+    /// Offsets that the log had deleted before the table had them, as far as its snapshots still tell.
+    pub skipped: u64,
     pub last_commit_ms: Option<i64>,
 }
 

@@ -66,6 +66,31 @@ def confluent(servers):
     assert found.offset == 0
     step("confluent: partitions, cluster, topics, groups, offsets")
 
+    producer = confluent_kafka.Producer({"bootstrap.servers": servers, "acks": "all"})
+    for i in range(20):
+        producer.produce(topic, b"%d" % i, partition=1)
+    assert producer.flush(20) == 0
+    at = confluent_kafka.TopicPartition(topic, 1, 12)
+    deleted = admin.delete_records([at])
+    assert [f.result(20).low_watermark for f in deleted.values()] == [12]
+    earliest = confluent_kafka.TopicPartition(topic, 1)
+    found = admin.list_offsets({earliest: ck.OffsetSpec.earliest()})[earliest].result(20)
+    assert found.offset == 12, found
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": topic, "auto.offset.reset": "earliest"})
+    consumer.assign([confluent_kafka.TopicPartition(topic, 1, 3)])
+    message = consumer.poll(20)
+    assert message is not None and message.error() is None and message.offset() == 12, message and message.error()
+    consumer.close()
+    step("confluent: delete records; who reads from before goes on where the log begins")
+
+    try:
+        elected = admin.elect_leaders(confluent_kafka.ElectionType.PREFERRED, [confluent_kafka.TopicPartition(topic, 0)]).result(20)
+        codes = [error.code() for error in elected.values() if error is not None]
+        assert codes == [confluent_kafka.KafkaError.ELECTION_NOT_NEEDED], codes
+    except confluent_kafka.KafkaException as error:
+        raise AssertionError(f"elect leaders: {error}")
+    step("confluent: elect leaders")
+
     admin.delete_topics([topic])[topic].result(20)
     assert topic not in admin.list_topics(timeout=20).topics
     step("confluent: delete topic")
@@ -95,6 +120,11 @@ def kafka_python(servers):
     assert found.offset == 4 and found.timestamp == before + 4, found
     assert consumer.offsets_for_times({at: before + 1_000_000})[at] is None
     step("kafka-python: positions by time")
+    deleted = admin.delete_records({at: 4})
+    assert consumer.beginning_offsets([at])[at] == 4, deleted
+    dirs = admin.describe_log_dirs()
+    assert topic in str(dirs), dirs
+    step("kafka-python: delete records, log directories")
     admin.delete_topics([topic])
     assert topic not in admin.list_topics()
     step("kafka-python: delete topic")

@@ -75,6 +75,7 @@ fn tables(status: &Value) -> Rows {
         Column::number("lag"),
         Column::number("dead letters"),
         Column::number("dropped"),
+        Column::number("skipped"),
         Column::number("snapshots"),
         Column::text("last commit"),
         Column::text("message"),
@@ -82,11 +83,20 @@ fn tables(status: &Value) -> Rows {
     let rows = items(&status["tables"])
         .iter()
         .map(|table| {
-            let mut row: Vec<Cell> =
-                ["table", "topic", "state", "records", "lag", "dead_letters", "dropped", "snapshots"]
-                    .iter()
-                    .map(|key| cell(&table[*key]))
-                    .collect();
+            let mut row: Vec<Cell> = [
+                "table",
+                "topic",
+                "state",
+                "records",
+                "lag",
+                "dead_letters",
+                "dropped",
+                "skipped",
+                "snapshots",
+            ]
+            .iter()
+            .map(|key| cell(&table[*key]))
+            .collect();
             row.push(table["last_commit_ms"].as_i64().map(super::table::time_text));
             row.push(cell(&table["message"]));
             row

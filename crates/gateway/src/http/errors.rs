@@ -124,6 +124,7 @@ impl From<CommandError> for RegistryFault {
             CommandError::Topic(_)
             | CommandError::Append(_)
             | CommandError::Read(_)
+            | CommandError::DeleteRecords(_)
             | CommandError::Schema(_)
             | CommandError::Catalog(_)
             | CommandError::Commit(_)

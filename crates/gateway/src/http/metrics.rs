@@ -42,7 +42,7 @@ fn partitions(page: &mut Page, status: &NodeStatus) {
         page.sample("kafka_topic_partitions", &[("topic", &topic.name)], topic.partitions.len());
     }
     type Mark = fn(&pipelines::PartitionStatus) -> i64;
-    let marks: [(&str, &str, Mark); 7] = [
+    let marks: [(&str, &str, Mark); 8] = [
         ("kafka_topic_partition_current_offset", "High watermark.", |p| p.durable),
         ("kafka_topic_partition_oldest_offset", "First offset that is kept.", |p| p.log_start),
         ("frazil_partition_log_start_offset", "First offset that is kept.", |p| p.log_start),
@@ -51,6 +51,9 @@ fn partitions(page: &mut Page, status: &NodeStatus) {
         }),
         ("frazil_partition_stable_offset", "Below it, no transaction is open.", |p| p.stable),
         ("frazil_partition_durable_offset", "Below it, everything is on disk.", |p| p.durable),
+        ("frazil_partition_held_bytes", "Bytes that retention keeps for the topic's tables alone.", |p| {
+            i64::try_from(p.held_bytes).unwrap_or(i64::MAX)
+        }),
         ("frazil_partition_appended_offset", "Next offset to be given out.", |p| p.appended),
     ];
     for (name, help, mark) in marks {
@@ -74,7 +77,7 @@ fn partitions(page: &mut Page, status: &NodeStatus) {
 
 fn tables(page: &mut Page, status: &NodeStatus) {
     type Figure = fn(&pipelines::TableStatus) -> Option<f64>;
-    let figures: [(&str, &str, &str, Figure); 7] = [
+    let figures: [(&str, &str, &str, Figure); 8] = [
         ("frazil_table_lag_records", "gauge", "Stable offsets that are not committed yet.", |t| {
             Some(t.lag as f64)
         }),
@@ -86,6 +89,12 @@ fn tables(page: &mut Page, status: &NodeStatus) {
         ("frazil_table_dropped_records_total", "counter", "Invalid records that were dropped.", |t| {
             Some(t.dropped as f64)
         }),
+        (
+            "frazil_table_skipped_offsets_total",
+            "counter",
+            "Offsets deleted before the table had them.",
+            |t| Some(t.skipped as f64),
+        ),
         ("frazil_table_last_commit_timestamp_seconds", "gauge", "When the last snapshot was made.", |t| {
             t.last_commit_ms.map(|ms| ms as f64 / 1e3)
         }),
@@ -182,6 +191,7 @@ mod tests {
                     durable: 4,
                     appended: 5,
                     size_bytes: 6,
+                    held_bytes: 7,
                 }],
             }],
             tables: vec![pipelines::TableStatus {
@@ -195,6 +205,7 @@ mod tests {
                 lag: 3,
                 dead_letters: 4,
                 dropped: 5,
+                skipped: 0,
                 last_commit_ms: None,
             }],
             pipelines: vec![],

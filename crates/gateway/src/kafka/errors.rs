@@ -8,7 +8,7 @@
 use base::{ErrorKind, Fault};
 use kafka_protocol::ResponseError as Code;
 use pipelines::CommandError;
-use topics::{AppendError, ReadError, TopicError, TransactionError};
+use topics::{AppendError, DeleteRecordsError, ReadError, TopicError, TransactionError};
 
 /// No error.
 pub(super) const NONE: i16 = 0;
@@ -79,11 +79,25 @@ pub(super) fn marker(error: &TransactionError) -> Code {
     }
 }
 
+/// Deleting records up to an offset.
+pub(super) fn delete_records(error: &DeleteRecordsError) -> Code {
+    match error {
+        DeleteRecordsError::UnknownPartition { .. } => Code::UnknownTopicOrPartition,
+        DeleteRecordsError::OutOfRange { .. } => Code::OffsetOutOfRange,
+        DeleteRecordsError::Internal { .. } => Code::InvalidTopicException,
+        DeleteRecordsError::Compacted { .. } | DeleteRecordsError::TableBehind { .. } => {
+            Code::PolicyViolation
+        }
+        DeleteRecordsError::Io(_) | DeleteRecordsError::Offline(_) => Code::KafkaStorageError,
+    }
+}
+
 /// Commands that span nouns.
 pub(super) fn command(error: &CommandError) -> Code {
     match error {
         CommandError::Topic(e) => topic(e),
         CommandError::Append(e) => append(e),
+        CommandError::DeleteRecords(e) => delete_records(e),
         CommandError::Read(_)
         | CommandError::Registry(_)
         | CommandError::Schema(_)

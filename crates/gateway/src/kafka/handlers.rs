@@ -10,9 +10,14 @@ mod cluster;
 mod configs;
 mod fetch;
 mod groups;
+mod log_dirs;
 mod metadata;
 mod offsets;
 mod produce;
+mod quotas;
+mod records;
+mod replicas;
+mod topic_partitions;
 mod topics;
 mod transactions;
 
@@ -85,6 +90,22 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         }
         Api::AlterConfigs => reply(header, configs::replace(broker, decode(&header, body)?)),
         Api::IncrementalAlterConfigs => reply(header, configs::alter(broker, decode(&header, body)?)),
+        Api::DeleteRecords => reply(header, records::delete(broker, decode(&header, body)?)),
+        Api::AlterReplicaLogDirs => reply(header, log_dirs::alter(broker, decode(&header, body)?)),
+        Api::DescribeLogDirs => reply(header, log_dirs::describe(broker, decode(&header, body)?)),
+        Api::ElectLeaders => reply(header, replicas::elect(broker, decode(&header, body)?)),
+        Api::AlterPartitionReassignments => reply(header, replicas::reassign(broker, decode(&header, body)?)),
+        Api::ListPartitionReassignments => {
+            reply(header, replicas::list_reassignments(broker, decode(&header, body)?))
+        }
+        Api::DescribeClientQuotas => reply(header, quotas::describe(broker, decode(&header, body)?)),
+        Api::AlterClientQuotas => reply(header, quotas::alter(broker, decode(&header, body)?)),
+        Api::ListConfigResources => {
+            reply(header, configs::list(broker, header.version, decode(&header, body)?))
+        }
+        Api::DescribeTopicPartitions => {
+            reply(header, topic_partitions::describe(broker, decode(&header, body)?))
+        }
     })
 }
 

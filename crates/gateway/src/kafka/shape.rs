@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Array(&'static Kind),
     /// Fields, and tagged fields in flexible versions.
     Struct(&'static [Field]),
+    /// A byte that tells null (below 0) or there (1), and the fields.
+    Nullable(&'static [Field]),
 }
 
 /// A field of a request or struct.
@@ -148,6 +150,11 @@ impl<'a> Walk<'a> {
             Kind::Text => self.nullable(2),
             Kind::Bytes => self.nullable(4),
             Kind::Struct(fields) => self.fields(fields),
+            Kind::Nullable(fields) => match self.int(1)? {
+                1 => self.fields(fields),
+                // The codec takes everything else for null.
+                _ => Ok(()),
+            },
             Kind::Array(element) => self.array(*element),
         }
     }

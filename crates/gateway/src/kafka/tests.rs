@@ -4,6 +4,7 @@ mod admin;
 mod hostile;
 mod records;
 mod transactions;
+mod upkeep;
 mod versions;
 
 use std::net::SocketAddr;

@@ -22,6 +22,7 @@ pub(super) enum Api {
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
+    DeleteRecords = 21,
     InitProducerId = 22,
     OffsetForLeaderEpoch = 23,
     AddPartitionsToTxn = 24,
@@ -30,12 +31,21 @@ pub(super) enum Api {
     WriteTxnMarkers = 27,
     DescribeConfigs = 32,
     AlterConfigs = 33,
+    AlterReplicaLogDirs = 34,
+    DescribeLogDirs = 35,
     CreatePartitions = 37,
+    ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
+    AlterPartitionReassignments = 45,
+    ListPartitionReassignments = 46,
+    DescribeClientQuotas = 48,
+    AlterClientQuotas = 49,
     DescribeCluster = 60,
     DescribeProducers = 61,
     DescribeTransactions = 65,
     ListTransactions = 66,
+    ListConfigResources = 74,
+    DescribeTopicPartitions = 75,
 }
 
 /// How an api is served.
@@ -66,7 +76,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 25] = [
+pub(super) static SERVED: [Served; 35] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -83,6 +93,7 @@ pub(super) static SERVED: [Served; 25] = [
     api(Api::ApiVersions, 0, 4, 3, table::API_VERSIONS),
     api(Api::CreateTopics, 2, 7, 5, table::CREATE_TOPICS),
     api(Api::DeleteTopics, 1, 6, 4, table::DELETE_TOPICS),
+    api(Api::DeleteRecords, 0, 2, 2, table::DELETE_RECORDS),
     // 6 is unstable in Kafka (two-phase commit, KIP-939).
     api(Api::InitProducerId, 0, 5, 2, table::INIT_PRODUCER_ID),
     api(Api::OffsetForLeaderEpoch, 2, 4, 4, table::OFFSET_FOR_LEADER_EPOCH),
@@ -93,13 +104,22 @@ pub(super) static SERVED: [Served; 25] = [
     api(Api::WriteTxnMarkers, 1, 1, 1, table::WRITE_TXN_MARKERS),
     api(Api::DescribeConfigs, 1, 4, 4, table::DESCRIBE_CONFIGS),
     api(Api::AlterConfigs, 0, 2, 2, table::ALTER_CONFIGS),
+    api(Api::AlterReplicaLogDirs, 1, 2, 2, table::ALTER_REPLICA_LOG_DIRS),
+    api(Api::DescribeLogDirs, 1, 4, 2, table::DESCRIBE_LOG_DIRS),
     api(Api::CreatePartitions, 0, 3, 2, table::CREATE_PARTITIONS),
+    api(Api::ElectLeaders, 0, 2, 2, table::ELECT_LEADERS),
     api(Api::IncrementalAlterConfigs, 0, 1, 1, table::INCREMENTAL_ALTER_CONFIGS),
+    api(Api::AlterPartitionReassignments, 0, 1, 0, table::ALTER_PARTITION_REASSIGNMENTS),
+    api(Api::ListPartitionReassignments, 0, 0, 0, table::LIST_PARTITION_REASSIGNMENTS),
+    api(Api::DescribeClientQuotas, 0, 1, 1, table::DESCRIBE_CLIENT_QUOTAS),
+    api(Api::AlterClientQuotas, 0, 1, 1, table::ALTER_CLIENT_QUOTAS),
     api(Api::DescribeCluster, 0, 2, 0, table::DESCRIBE_CLUSTER),
     api(Api::DescribeProducers, 0, 0, 0, table::DESCRIBE_PRODUCERS),
     api(Api::DescribeTransactions, 0, 0, 0, table::DESCRIBE_TRANSACTIONS),
     // 2 filters by a regular expression.
     api(Api::ListTransactions, 0, 1, 0, table::LIST_TRANSACTIONS),
+    api(Api::ListConfigResources, 0, 1, 0, table::LIST_CONFIG_RESOURCES),
+    api(Api::DescribeTopicPartitions, 0, 0, 0, table::DESCRIBE_TOPIC_PARTITIONS),
 ];
 
 /// How the api with this key is served, if it is.

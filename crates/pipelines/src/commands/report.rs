@@ -10,7 +10,7 @@ use tables::{CatalogError, Table};
 use topics::TopicInfo;
 
 use crate::duties::Duties;
-use crate::materialize::{DROPPED, Link, State, dead_letter_name};
+use crate::materialize::{DROPPED, Link, SKIPPED, State, dead_letter_name, offsets_in};
 use crate::status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};
 
 pub(crate) async fn status(duties: &Duties) -> NodeStatus {
@@ -47,6 +47,7 @@ fn topic_status(duties: &Duties, info: &TopicInfo) -> TopicStatus {
             durable: marks.durable,
             appended: marks.appended,
             size_bytes: partition.size_bytes(),
+            held_bytes: partition.held_bytes(),
         })
     };
     TopicStatus {
@@ -66,6 +67,11 @@ async fn table_status(duties: &Duties, info: &TopicInfo, link: &Arc<Link>) -> Ta
     let number = |summary: &std::collections::HashMap<String, String>| -> u64 {
         summary.get(DROPPED).and_then(|text| text.parse().ok()).unwrap_or(0)
     };
+    let skipped: u64 =
+        snapshots.iter().filter_map(|s| s.summary.get(SKIPPED)).map(|text| offsets_in(text)).sum();
+    if skipped > 0 && view.message.is_none() {
+        problem = problem.or_else(|| Some(skipped_message(name, skipped)));
+    }
     TableStatus {
         topic: name.to_owned(),
         table: name.to_owned(),
@@ -76,9 +82,17 @@ async fn table_status(duties: &Duties, info: &TopicInfo, link: &Arc<Link>) -> Ta
         records: table.as_ref().map_or(0, Table::total_records),
         lag: lag(duties, info, &view.next),
         dead_letters: dead.as_ref().map_or(0, Table::total_records),
+        skipped,
         dropped: snapshots.iter().map(|snapshot| number(&snapshot.summary)).sum(),
         last_commit_ms: view.last_commit_ms,
     }
+}
+
+fn skipped_message(topic: &str, skipped: u64) -> String {
+    format!(
+        "alarm: {skipped} records are not in the table, because topic {topic} deleted them before the table had read \
+         them; the snapshots' summaries name their offsets. Raise frazil.retention.hold.bytes or the topic's retention"
+    )
 }
 
 async fn load(duties: &Duties, name: &str) -> (Option<Table>, Option<String>) {

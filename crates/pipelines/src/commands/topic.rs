@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use base::{TopicId, TopicName};
+use base::{Offset, PartitionId, TopicId, TopicName};
 use queries::mode::IcebergTopic;
-use topics::{NewTopic, TopicConfig, TopicError, TopicInfo};
+use topics::{DeleteRecordsError, NewTopic, TopicConfig, TopicError, TopicInfo};
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
@@ -45,6 +45,7 @@ pub(crate) async fn alter(
     for (property, value) in changes {
         after.config.set(property, value.as_deref())?;
     }
+    after.config.check_together()?;
     let after = Arc::new(after);
     check(&after)?;
     keep_partitioning(duties, &before, &after).await?;
@@ -64,6 +65,30 @@ pub(crate) async fn add_partitions(
     let _changes = duties.changes.lock().await;
     let (topics, name) = (duties.deps.topics.clone(), name.to_owned());
     duties.blocking(move || topics.add_partitions(&name, total)).await
+}
+
+/// Deletes records; when a table has to read them first, it commits, once.
+pub(crate) async fn delete_records(
+    duties: &Arc<Duties>,
+    name: &str,
+    partition: PartitionId,
+    before: Option<Offset>,
+) -> Result<Offset, CommandError> {
+    let delete = |before: Option<Offset>| {
+        let (topics, name) = (duties.deps.topics.clone(), name.to_owned());
+        duties.blocking(move || topics.delete_records(&name, partition, before))
+    };
+    // What "everything" is does not move on while the table commits.
+    let before = before.or_else(|| Some(duties.deps.topics.partition(name, partition)?.marks().durable));
+    let refused = match delete(before).await {
+        Err(CommandError::DeleteRecords(refused @ DeleteRecordsError::TableBehind { .. })) => refused,
+        outcome => return outcome,
+    };
+    let link = find(duties, name).ok().and_then(|info| duties.table_link(info.id));
+    match link {
+        Some(link) if link.commit_now().await.is_ok() => delete(before).await,
+        _ => Err(refused.into()),
+    }
 }
 
 /// Deletes a topic: a table that goes with it goes first, one that stays is committed first.

@@ -74,6 +74,12 @@ fn show(ranges: &Ranges) -> String {
     serde_json::to_string(ranges).expect("integers have a JSON form")
 }
 
+/// Offsets that a summary's [`SKIPPED`] or [`DROPPED_OFFSETS`] names; 0 for what does not parse.
+pub(crate) fn offsets_in(text: &str) -> u64 {
+    let ranges: Ranges = serde_json::from_str(text).unwrap_or_default();
+    ranges.values().flatten().map(|(from, to)| to.saturating_sub(*from).max(0).unsigned_abs()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +98,8 @@ mod tests {
         assert_eq!(summary[DROPPED_OFFSETS], r#"{"1":[[3,5],[9,10]]}"#);
         assert_eq!(summary[DEAD_LETTERS], "2");
         assert_eq!(summary[SKIPPED], r#"{"0":[[5,8]]}"#);
+        assert_eq!((offsets_in(&summary[SKIPPED]), offsets_in(&summary[DROPPED_OFFSETS])), (3, 3));
+        assert_eq!((offsets_in("x"), offsets_in(r#"{"0":[[8,5]]}"#)), (0, 0));
         assert!(!accounting.summary(1).contains_key(DROPPED_OFFSETS), "too many to list");
     }
 }

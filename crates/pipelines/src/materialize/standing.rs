@@ -38,6 +38,8 @@ pub(crate) struct Standing {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) readable: Vec<watch::Receiver<Offset>>,
     pub(crate) positions: Positions,
+    /// First offsets of partitions that nothing is recorded of.
+    pub(crate) begun: BTreeMap<PartitionId, Offset>,
     /// Progress of the dead-letter table.
     pub(crate) dead: Positions,
 }
@@ -95,6 +97,7 @@ impl Standing {
             partitions,
             readable,
             positions,
+            begun: BTreeMap::new(),
             dead,
         })
     }
@@ -122,7 +125,7 @@ impl Standing {
             let index = partition.index();
             let facts = PartitionFacts {
                 partition: index,
-                recorded: self.positions.get(&index).map(|position| position.next),
+                recorded: self.recorded(index),
                 log_start: partition.marks().log_start,
                 stable: cut.stable(self.info.id, index),
             };
@@ -134,8 +137,12 @@ impl Standing {
 
     /// Next offset of a partition.
     pub(crate) fn next(&self, partition: &Partition) -> Offset {
-        let recorded = self.positions.get(&partition.index());
-        recorded.map_or_else(|| partition.marks().log_start, |position| position.next)
+        self.recorded(partition.index()).unwrap_or_else(|| partition.marks().log_start)
+    }
+
+    fn recorded(&self, index: PartitionId) -> Option<Offset> {
+        let recorded = self.positions.get(&index).map(|position| position.next);
+        recorded.or_else(|| self.begun.get(&index).copied())
     }
 
     /// Records that a cut taken now would have and that are not committed.

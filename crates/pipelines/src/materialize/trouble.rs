@@ -5,6 +5,7 @@
 use base::fault::chain;
 use queries::RowsError;
 use tables::{CatalogError, CommitError, WriteError};
+use topics::ReadError;
 
 use crate::commands::CommandError;
 use crate::materialize::link::State;
@@ -59,6 +60,8 @@ impl From<RowsError> for Trouble {
     fn from(error: RowsError) -> Self {
         match error {
             RowsError::NotReady(text) => Self::Waiting(text),
+            // Retention was faster: what is gone is skipped at the next look.
+            RowsError::Read(ReadError::OutOfRange { .. }) => Self::Overtaken(chain(&error)),
             other => Self::failed(&other),
         }
     }
@@ -73,11 +76,4 @@ macro_rules! failed {
         })+
     };
 }
-failed!(
-    CatalogError,
-    WriteError,
-    CommandError,
-    topics::AppendError,
-    topics::ReadError,
-    tokio::task::JoinError
-);
+failed!(CatalogError, WriteError, CommandError, topics::AppendError, ReadError, tokio::task::JoinError);

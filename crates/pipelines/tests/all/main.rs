@@ -5,5 +5,6 @@ mod node;
 mod materialize;
 mod publish;
 mod recovery;
+mod retention;
 mod schema_changes;
 mod topics_and_tables;

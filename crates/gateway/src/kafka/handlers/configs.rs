@@ -5,11 +5,13 @@
 //! Invariants: a request that only validates changes nothing; a resource is changed whole or not at all.
 
 mod broker;
+mod resources;
+mod synonyms;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ::topics::{ConfigForm, ConfigKey, ConfigSource, TopicError, TopicInfo};
+use ::topics::{ConfigForm, ConfigKey, ConfigSource, Settings, TopicError, TopicInfo};
 use kafka_protocol::ResponseError as Code;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -23,6 +25,8 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::super::{Broker, errors};
 use super::text;
+
+pub(super) use resources::list;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -60,8 +64,11 @@ fn form_code(form: ConfigForm) -> i8 {
 /// A property as it is shown.
 struct Shown {
     name: &'static str,
+    /// What the broker calls its default.
+    broker_name: &'static str,
     value: Option<String>,
     default: Option<String>,
+    default_source: i8,
     source: i8,
     form: i8,
     doc: &'static str,
@@ -100,7 +107,7 @@ pub(super) async fn describe(
 
 fn properties(broker: &Broker, resource_type: i8, name: &str) -> Result<Vec<Shown>, Refusal> {
     match resource_type {
-        TOPIC => Ok(topic_properties(&*topic(broker, name)?)),
+        TOPIC => Ok(topic_properties(&*topic(broker, name)?, broker.topics.settings())),
         BROKER => broker::properties(broker, name),
         other => Err(unknown_resource(other)),
     }
@@ -118,17 +125,39 @@ fn unknown_resource(resource_type: i8) -> Refusal {
     (Code::InvalidRequest, message)
 }
 
-fn topic_properties(topic: &TopicInfo) -> Vec<Shown> {
-    let entries = topic.config.entries().map(|(key, value, source)| Shown {
-        name: key.name,
-        value: value.map(str::to_owned),
-        default: key.default.map(str::to_owned),
-        source: source_code(source),
-        form: form_code(key.form),
-        doc: key.doc,
-        read_only: false,
+fn topic_properties(topic: &TopicInfo, settings: &Settings) -> Vec<Shown> {
+    let entries = topic.config.entries().map(|(key, value, source)| {
+        let of_node = node_default(key, settings);
+        let default = of_node.clone().or_else(|| key.default.map(str::to_owned));
+        let (value, source) = match source {
+            ConfigSource::Topic => (value.map(str::to_owned), FROM_TOPIC),
+            ConfigSource::Default if of_node.is_some() => (of_node.clone(), FROM_NODE),
+            ConfigSource::Default => (default.clone(), FROM_DEFAULT),
+        };
+        Shown {
+            name: key.name,
+            broker_name: synonyms::broker_name(key.name),
+            value,
+            default,
+            default_source: if of_node.is_some() { FROM_NODE } else { FROM_DEFAULT },
+            source,
+            form: form_code(key.form),
+            doc: key.doc,
+            read_only: false,
+        }
     });
     entries.collect()
+}
+
+/// The node's own default of a property, where its settings differ from what is built in.
+fn node_default(key: &ConfigKey, settings: &Settings) -> Option<String> {
+    let set = match key.name {
+        "segment.bytes" => settings.segment_bytes.to_string(),
+        "max.message.bytes" => settings.message_bytes_max.to_string(),
+        "index.interval.bytes" => settings.index_interval_bytes.to_string(),
+        _ => return None,
+    };
+    (key.default != Some(set.as_str())).then_some(set)
 }
 
 struct Detail {
@@ -139,17 +168,20 @@ struct Detail {
 
 impl Detail {
     fn show(&self, property: Shown) -> DescribeConfigsResourceResult {
-        let synonym = |value: &Option<String>, source| {
+        let synonym = |name: &'static str, value: &Option<String>, source| {
             DescribeConfigsSynonym::default()
-                .with_name(property.name.into())
+                .with_name(name.into())
                 .with_value(value.as_deref().map(text))
                 .with_source(source)
         };
+        // In the order in which they would hold, the one that does first.
         let mut synonyms = Vec::new();
         if self.synonyms {
-            synonyms.push(synonym(&property.value, property.source));
-            if property.source != FROM_DEFAULT && property.default.is_some() {
-                synonyms.push(synonym(&property.default, FROM_DEFAULT));
+            if property.source != property.default_source {
+                synonyms.push(synonym(property.name, &property.value, property.source));
+            }
+            if property.default.is_some() {
+                synonyms.push(synonym(property.broker_name, &property.default, property.default_source));
             }
         }
         DescribeConfigsResourceResult::default()
@@ -249,7 +281,7 @@ fn changes_to(
             return Err((Code::InvalidRequest, format!("property {name} is in the request twice")));
         }
         let value = || {
-            let missing = || (Code::InvalidConfig, format!("property {name} has no value"));
+            let missing = || (Code::InvalidRequest, format!("property {name} has no value"));
             config.value.as_ref().map(|v| v.to_string()).ok_or_else(missing)
         };
         let change = match config.config_operation {
@@ -313,6 +345,7 @@ async fn apply(
         for (name, value) in &changes {
             config.set(name, value.as_deref()).map_err(|e| (errors::topic(&e), e.to_string()))?;
         }
+        config.check_together().map_err(|e| (errors::topic(&e), e.to_string()))?;
         return Ok(());
     }
     let altered = broker.commands.alter_topic(info.name.as_str(), &changes).await;

@@ -6,7 +6,7 @@
 
 use super::{Field, Kind};
 
-use Kind::{Array, Bytes, Fixed, Struct, Text};
+use Kind::{Array, Bytes, Fixed, Nullable, Struct, Text};
 
 const BOOL: Kind = Fixed(1);
 const INT8: Kind = Fixed(1);
@@ -305,4 +305,92 @@ pub(in crate::kafka) const LIST_TRANSACTIONS: &[Field] = &[
     all(TEXTS),         // states
     all(Array(&INT64)), // producer ids
     since(1, INT64),    // duration
+];
+
+/// Topics by name, each with partitions by number.
+const TOPIC_PARTITIONS: Kind = Array(&Struct(&[
+    all(Text),   // topic
+    all(INT32S), // partitions
+]));
+
+pub(in crate::kafka) const DELETE_RECORDS: &[Field] = &[
+    all(Array(&Struct(&[
+        all(Text), // topic
+        all(Array(&Struct(&[
+            all(INT32), // partition
+            all(INT64), // offset
+        ]))),
+    ]))),
+    all(INT32), // timeout
+];
+
+pub(in crate::kafka) const ALTER_REPLICA_LOG_DIRS: &[Field] = &[all(Array(&Struct(&[
+    all(Text),             // path
+    all(TOPIC_PARTITIONS), // topics
+])))];
+
+pub(in crate::kafka) const DESCRIBE_LOG_DIRS: &[Field] = &[
+    all(TOPIC_PARTITIONS), // topics
+];
+
+pub(in crate::kafka) const ELECT_LEADERS: &[Field] = &[
+    since(1, INT8),        // election type
+    all(TOPIC_PARTITIONS), // topics
+    all(INT32),            // timeout
+];
+
+pub(in crate::kafka) const ALTER_PARTITION_REASSIGNMENTS: &[Field] = &[
+    all(INT32),     // timeout
+    since(1, BOOL), // allow replication factor change
+    all(Array(&Struct(&[
+        all(Text), // topic
+        all(Array(&Struct(&[
+            all(INT32),  // partition
+            all(INT32S), // replicas
+        ]))),
+    ]))),
+];
+
+pub(in crate::kafka) const LIST_PARTITION_REASSIGNMENTS: &[Field] = &[
+    all(INT32),            // timeout
+    all(TOPIC_PARTITIONS), // topics
+];
+
+pub(in crate::kafka) const DESCRIBE_CLIENT_QUOTAS: &[Field] = &[
+    all(Array(&Struct(&[
+        all(Text), // entity type
+        all(INT8), // match type
+        all(Text), // match
+    ]))),
+    all(BOOL), // strict
+];
+
+pub(in crate::kafka) const ALTER_CLIENT_QUOTAS: &[Field] = &[
+    all(Array(&Struct(&[
+        all(Array(&Struct(&[
+            all(Text), // entity type
+            all(Text), // entity name
+        ]))),
+        all(Array(&Struct(&[
+            all(Text),  // key
+            all(INT64), // value: a float of 64 bits
+            all(BOOL),  // remove
+        ]))),
+    ]))),
+    all(BOOL), // validate only
+];
+
+pub(in crate::kafka) const LIST_CONFIG_RESOURCES: &[Field] = &[
+    since(1, Array(&INT8)), // resource types
+];
+
+pub(in crate::kafka) const DESCRIBE_TOPIC_PARTITIONS: &[Field] = &[
+    all(Array(&Struct(&[
+        all(Text), // topic
+    ]))),
+    all(INT32), // response partition limit
+    all(Nullable(&[
+        all(Text),  // cursor: topic
+        all(INT32), // cursor: partition
+    ])),
 ];

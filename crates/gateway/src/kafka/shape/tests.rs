@@ -68,6 +68,8 @@ impl Maker<'_> {
                 self.with_length(4, long, vec![7; long])
             }
             Kind::Struct(fields) => self.fields(fields),
+            Kind::Nullable(_) if length == 0 => vec![0xff],
+            Kind::Nullable(fields) => [vec![1], self.fields(fields)].concat(),
             Kind::Array(element) => {
                 let elements = (0..length).flat_map(|_| self.kind(*element)).collect();
                 self.with_length(4, length, elements)
@@ -140,6 +142,16 @@ macro_rules! with_request {
             Api::CreatePartitions => $with::<m::CreatePartitionsRequest>($($arg),*),
             Api::IncrementalAlterConfigs => $with::<m::IncrementalAlterConfigsRequest>($($arg),*),
             Api::DescribeCluster => $with::<m::DescribeClusterRequest>($($arg),*),
+            Api::DeleteRecords => $with::<m::DeleteRecordsRequest>($($arg),*),
+            Api::AlterReplicaLogDirs => $with::<m::AlterReplicaLogDirsRequest>($($arg),*),
+            Api::DescribeLogDirs => $with::<m::DescribeLogDirsRequest>($($arg),*),
+            Api::ElectLeaders => $with::<m::ElectLeadersRequest>($($arg),*),
+            Api::AlterPartitionReassignments => $with::<m::AlterPartitionReassignmentsRequest>($($arg),*),
+            Api::ListPartitionReassignments => $with::<m::ListPartitionReassignmentsRequest>($($arg),*),
+            Api::DescribeClientQuotas => $with::<m::DescribeClientQuotasRequest>($($arg),*),
+            Api::AlterClientQuotas => $with::<m::AlterClientQuotasRequest>($($arg),*),
+            Api::ListConfigResources => $with::<m::ListConfigResourcesRequest>($($arg),*),
+            Api::DescribeTopicPartitions => $with::<m::DescribeTopicPartitionsRequest>($($arg),*),
         }
     };
 }

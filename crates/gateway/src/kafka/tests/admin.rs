@@ -77,7 +77,8 @@ async fn properties_are_set_reset_and_listed() {
         (vec![("retention.mss", 0, Some("1"))], 40),
         (vec![("retention.ms", 0, Some("soon"))], 40),
         (vec![("retention.ms", 2, Some("1"))], 40),
-        (vec![("retention.ms", 0, None)], 40),
+        (vec![("retention.ms", 0, None)], 42),
+        (vec![("min.compaction.lag.ms", 0, Some("5")), ("max.compaction.lag.ms", 0, Some("4"))], 40),
         (vec![("retention.ms", 9, Some("1"))], 42),
         (vec![("retention.ms", 0, Some("1")), ("retention.ms", 1, None)], 42),
     ] {
@@ -91,6 +92,20 @@ async fn properties_are_set_reset_and_listed() {
     assert!(
         all.len() > 20 && all.iter().all(|c| c.config_type > 0 && !c.synonyms.is_empty() && !c.read_only)
     );
+    // Every value that holds, in order, under the names that Kafka gives them.
+    let synonyms = |configs: &[DescribeConfigsResourceResult], of: &str| {
+        let found = configs.iter().find(|c| c.name.as_str() == of).unwrap();
+        let shown = found
+            .synonyms
+            .iter()
+            .map(|s| (s.name.to_string(), s.value.clone().unwrap().to_string(), s.source));
+        shown.collect::<Vec<_>>()
+    };
+    let default = ("log.retention.ms".to_owned(), "604800000".to_owned(), 5);
+    assert_eq!(synonyms(&all, "retention.ms"), [default.clone()]);
+    assert_eq!(alter(&mut client, &[("retention.ms", 0, Some("7"))], false).await.0, 0);
+    let set = describe(&mut client, TOPIC, "t", Some("retention.ms")).await;
+    assert_eq!(synonyms(&set, "retention.ms"), [("retention.ms".to_owned(), "7".to_owned(), 1), default]);
     let broker = describe(&mut client, BROKER, "1", None).await;
     assert!(broker.iter().any(|c| c.name.as_str() == "num.partitions") && broker.iter().all(|c| c.read_only));
     node.stop().await;

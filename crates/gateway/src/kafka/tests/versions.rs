@@ -131,6 +131,16 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         Api::DescribeConfigs | Api::AlterConfigs | Api::IncrementalAlterConfigs => {
             ask_configs(client, api, v).await
         }
+        Api::DeleteRecords
+        | Api::AlterReplicaLogDirs
+        | Api::DescribeLogDirs
+        | Api::ElectLeaders
+        | Api::AlterPartitionReassignments
+        | Api::ListPartitionReassignments
+        | Api::DescribeClientQuotas
+        | Api::AlterClientQuotas
+        | Api::ListConfigResources
+        | Api::DescribeTopicPartitions => upkeep::ask(client, api, v).await,
     }
 }
 

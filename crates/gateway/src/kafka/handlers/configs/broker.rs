@@ -2,10 +2,11 @@
 //!
 //! Owns: which settings are shown. They are read-only here: they come from the configuration file.
 
+use ::topics::ConfigKey;
 use kafka_protocol::ResponseError as Code;
 
 use super::super::super::{Broker, NODE_ID};
-use super::{FROM_DEFAULT, FROM_NODE, Refusal, Shown};
+use super::{FROM_DEFAULT, FROM_NODE, Refusal, Shown, form_code, synonyms};
 
 const BOOLEAN: i8 = 1;
 const STRING: i8 = 2;
@@ -22,7 +23,7 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
     let (log, default) = (broker.topics.settings(), ::topics::Settings::default());
     let listener = format!("PLAINTEXT://{}:{}", broker.host.as_str(), broker.port);
     let fixed = |name, form, value: &str, doc| shown(name, form, value, value, doc);
-    Ok(vec![
+    let mut shown_all = vec![
         shown("advertised.listeners", STRING, &listener, "", "Where clients connect."),
         fixed("auto.create.topics.enable", BOOLEAN, "true", "Naming a topic in Metadata makes it."),
         shown("broker.id", INT, &NODE_ID.to_string(), "-1", "The id of this node."),
@@ -67,14 +68,45 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
             &crate::admission::Limits::default().request_bytes_max.to_string(),
             "Largest request, bytes.",
         ),
-    ])
+        shown(
+            "log.retention.check.interval.ms",
+            LONG,
+            &log.retention_check_interval.as_millis().to_string(),
+            &default.retention_check_interval.as_millis().to_string(),
+            "How often old segments are looked for, ms.",
+        ),
+        shown(
+            "log.cleaner.backoff.ms",
+            LONG,
+            &log.cleaner_backoff.as_millis().to_string(),
+            &default.cleaner_backoff.as_millis().to_string(),
+            "Pause between two looks for something to compact, ms.",
+        ),
+        fixed("log.cleaner.enable", BOOLEAN, "true", "Topics with cleanup.policy=compact are compacted."),
+    ];
+    // What topics have when nothing is set on them.
+    for key in ConfigKey::all().iter().filter(|key| is_kafkas(key.name)) {
+        let name = synonyms::broker_name(key.name);
+        if let (Some(default), false) = (key.default, shown_all.iter().any(|s| s.name == name)) {
+            shown_all
+                .push(Shown { form: form_code(key.form), ..shown(name, STRING, default, default, key.doc) });
+        }
+    }
+    shown_all.sort_by_key(|s| s.name);
+    Ok(shown_all)
+}
+
+fn is_kafkas(property: &str) -> bool {
+    !property.starts_with("redpanda.") && !property.starts_with("frazil.")
 }
 
 fn shown(name: &'static str, form: i8, value: &str, default: &str, doc: &'static str) -> Shown {
     Shown {
         name,
+        broker_name: name,
         value: Some(value.to_owned()),
         default: (!default.is_empty()).then(|| default.to_owned()),
+        default_source: FROM_DEFAULT,
         source: if value == default { FROM_DEFAULT } else { FROM_NODE },
         form,
         doc,
