@@ -4,7 +4,7 @@
 //! offsets out, `queue` carries work to the `writer` thread, `record` is what the write-ahead log holds, `segments`,
 //! `index`, `walk` and `read` are the files of a partition, `producers` is idempotence and open transactions, `settled`
 //! their durable state, `cuts` what several partitions show together, `transactions` the coordinator, `checkpoint` and
-//! `recovery` are restarts, `admin` is topics, `space` guards the disk, `upkeep` is when old records go, `retention`
+//! `recovery` are restarts, `admin` is topics, `groups` are consumer groups, `space` guards the disk, `upkeep` is when old records go, `retention`
 //! which and `log_start` how; `compaction` keeps the last record of each key.
 //! Does not own: bytes on the wire, payloads.
 //! Invariants: what is acknowledged is durable; what is readable is durable; threads end with the last [`Topics`].
@@ -32,6 +32,7 @@ mod checkpoint;
 mod compaction;
 mod cuts;
 mod files;
+mod groups;
 mod index;
 mod log_start;
 mod partition;
@@ -51,6 +52,7 @@ mod walk;
 mod writer;
 
 pub use compaction::Compacted;
+pub use groups::Groups;
 use partition::PartitionState;
 #[cfg(feature = "sabotage")]
 pub(crate) use queue::Ack;
@@ -179,6 +181,7 @@ impl Topics {
     /// Recovers the log of `deps.directory` and starts its writer. Blocking.
     pub fn open(settings: Settings, deps: Deps, supervisor: &Supervisor) -> Result<Self, OpenError> {
         let (shared, wal) = recovery::recover(settings, deps)?;
+        groups::load(&shared)?;
         let running = Running::start(shared, wal)
             .map_err(|source| OpenError::Io { context: "starting the log's threads".into(), source })?;
         let running = Arc::new(running);
@@ -190,6 +193,7 @@ impl Topics {
             Ok(())
         });
         upkeep::start(supervisor, &running);
+        groups::keep_time(supervisor, &running);
         Ok(Self { running })
     }
 
@@ -404,6 +408,11 @@ impl Topics {
     /// much, compacts what is worth it. Blocking.
     pub fn upkeep(&self) -> Upkeep {
         upkeep::run(self.shared(), true)
+    }
+
+    /// The group coordinator: consumer groups and the offsets they store.
+    pub fn groups(&self) -> Groups {
+        Groups::new(self.clone())
     }
 
     /// Reports how far an inner consumer has come in a topic: the `materialized` mark, and a group for lag tools.

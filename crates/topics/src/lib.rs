@@ -10,6 +10,7 @@ pub mod batch;
 pub mod cluster;
 pub mod embedded;
 pub mod error;
+pub mod groups;
 pub mod log;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
@@ -17,12 +18,12 @@ pub mod settings;
 pub mod topic;
 pub mod transactions;
 
-pub use embedded::{Compacted, Partition, Removed, Topics, Upkeep};
+pub use embedded::{Compacted, Groups, Partition, Removed, Topics, Upkeep};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, TopicError, TransactionError};
 pub use log::{
     AbortedTransaction, Appended, AtomicAppend, Consumed, Cut, Marks, PendingAppend, ProducerInfo, Progress,
     ProgressValue, ReadBatches, TopicPartition, WriterId,
 };
-pub use settings::Settings;
+pub use settings::{GroupSettings, Settings};
 pub use topic::{ConfigForm, ConfigKey, ConfigSource, NewTopic, TopicConfig, TopicInfo};
 pub use transactions::{Transaction, TransactionInfo, TransactionState, TransactionalProducer};

@@ -51,6 +51,8 @@ pub struct Settings {
     pub cleaner_keys_max: usize,
     /// Pause between two looks for something to compact (Kafka's log.cleaner.backoff.ms).
     pub cleaner_backoff: Duration,
+    /// The group coordinator.
+    pub groups: GroupSettings,
 }
 
 impl Default for Settings {
@@ -77,6 +79,54 @@ impl Default for Settings {
             retention_check_interval: Duration::from_secs(60),
             cleaner_keys_max: 1_000_000,
             cleaner_backoff: Duration::from_secs(15),
+            groups: GroupSettings::default(),
+        }
+    }
+}
+
+/// Settings of the group coordinator; the names of Kafka's broker settings stand with each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupSettings {
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_min: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_max: Duration,
+    /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members after the first; again as
+    /// long for each that comes, up to the rebalance timeout.
+    pub initial_rebalance_delay: Duration,
+    /// How long a new member may wait in a JoinGroup before it must show that it is still there.
+    pub new_member_join_timeout: Duration,
+    /// `group.max.size`: most members of a group, and most that have an id but have not joined.
+    pub members_max: usize,
+    /// Most groups.
+    pub groups_max: usize,
+    /// Most bytes of names and protocol metadata of the members of one group; with the assignments they must fit one
+    /// batch of `__consumer_offsets`.
+    pub group_bytes_max: usize,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_bytes_max: usize,
+    /// Most partitions that one group stores offsets of.
+    pub offsets_per_group_max: usize,
+    /// `offsets.retention.minutes`: how long offsets outlive the last member, or the last commit without members.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_check_interval: Duration,
+}
+
+impl Default for GroupSettings {
+    fn default() -> Self {
+        Self {
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            initial_rebalance_delay: Duration::from_millis(100),
+            new_member_join_timeout: Duration::from_secs(5 * 60),
+            members_max: 10_000,
+            groups_max: 10_000,
+            group_bytes_max: 768 << 10,
+            offset_metadata_bytes_max: 4096,
+            offsets_per_group_max: 100_000,
+            offsets_retention: Duration::from_secs(7 * 86_400),
+            offsets_check_interval: Duration::from_secs(600),
         }
     }
 }

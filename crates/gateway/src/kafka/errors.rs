@@ -8,6 +8,7 @@
 use base::{ErrorKind, Fault};
 use kafka_protocol::ResponseError as Code;
 use pipelines::CommandError;
+use topics::groups::GroupError;
 use topics::{AppendError, DeleteRecordsError, ReadError, TopicError, TransactionError};
 
 /// No error.
@@ -90,6 +91,39 @@ pub(super) fn delete_records(error: &DeleteRecordsError) -> Code {
         }
         DeleteRecordsError::Io(_) | DeleteRecordsError::Offline(_) => Code::KafkaStorageError,
     }
+}
+
+/// Consumer groups.
+pub(super) fn group(error: &GroupError) -> Code {
+    match error {
+        GroupError::CoordinatorNotAvailable(_) => Code::CoordinatorNotAvailable,
+        GroupError::InvalidGroupId => Code::InvalidGroupId,
+        GroupError::InvalidRequest(_) => Code::InvalidRequest,
+        GroupError::InvalidSessionTimeout { .. } => Code::InvalidSessionTimeout,
+        GroupError::MemberIdRequired => Code::MemberIdRequired,
+        GroupError::UnknownMemberId => Code::UnknownMemberId,
+        GroupError::IllegalGeneration => Code::IllegalGeneration,
+        GroupError::RebalanceInProgress => Code::RebalanceInProgress,
+        GroupError::InconsistentGroupProtocol => Code::InconsistentGroupProtocol,
+        GroupError::FencedInstanceId => Code::FencedInstanceId,
+        GroupError::GroupMaxSizeReached(_) => Code::GroupMaxSizeReached,
+        GroupError::GroupIdNotFound(_) => Code::GroupIdNotFound,
+        GroupError::NonEmptyGroup => Code::NonEmptyGroup,
+        GroupError::GroupSubscribedToTopic => Code::GroupSubscribedToTopic,
+        GroupError::OffsetMetadataTooLarge { .. } => Code::OffsetMetadataTooLarge,
+        GroupError::InvalidCommitOffsetSize(_) => Code::InvalidCommitOffsetSize,
+        GroupError::UnknownTopicOrPartition => Code::UnknownTopicOrPartition,
+        GroupError::UnstableOffsetCommit => Code::UnstableOffsetCommit,
+        // What Kafka answers when a group does not fit its topic.
+        GroupError::Unstorable(_) => Code::UnknownServerError,
+        GroupError::ProducerFenced(_) => Code::InvalidProducerEpoch,
+        GroupError::InvalidTxnState(_) => Code::InvalidTxnState,
+    }
+}
+
+/// The code of an outcome in a consumer group.
+pub(super) fn group_code<T>(outcome: &Result<T, GroupError>) -> i16 {
+    outcome.as_ref().map_or_else(|error| group(error).code(), |_| NONE)
 }
 
 /// Commands that span nouns.

@@ -21,7 +21,7 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) enum Parsed {
     /// A request that is served; the body has been checked against its shape.
-    Request { header: Header, body: Bytes },
+    Request { header: Header, client_id: Bytes, body: Bytes },
     /// ApiVersions in a version that does not exist here: it is answered, so that the client can choose another.
     UnknownApiVersions { correlation_id: i32 },
 }
@@ -90,7 +90,7 @@ pub(super) fn parse(mut frame: Bytes) -> Result<Parsed, FrameError> {
         };
     }
     let flexible = served.is_flexible(version);
-    skip_client_id(&mut frame)?;
+    let client_id = take_client_id(&mut frame)?;
     if flexible {
         let tags = shape::tagged_fields_len(&frame).map_err(FrameError::Header)?;
         frame.advance(tags);
@@ -100,24 +100,21 @@ pub(super) fn parse(mut frame: Bytes) -> Result<Parsed, FrameError> {
         version,
         error,
     })?;
-    Ok(Parsed::Request { header: Header { served, version, correlation_id }, body: frame })
+    Ok(Parsed::Request { header: Header { served, version, correlation_id }, client_id, body: frame })
 }
 
 /// The client id has a length of two bytes in every version, -1 for null.
-fn skip_client_id(frame: &mut Bytes) -> Result<(), FrameError> {
+fn take_client_id(frame: &mut Bytes) -> Result<Bytes, FrameError> {
     if frame.len() < 2 {
         return Err(FrameError::ShortHeader);
     }
     let length = frame.get_i16();
     if length == -1 {
-        return Ok(());
+        return Ok(Bytes::new());
     }
     let (at, remain) = (10, frame.len());
     match usize::try_from(length) {
-        Ok(n) if n <= remain => {
-            frame.advance(n);
-            Ok(())
-        }
+        Ok(n) if n <= remain => Ok(frame.split_to(n)),
         _ => Err(FrameError::Header(ShapeError::Length { length: length.into(), at, remain })),
     }
 }

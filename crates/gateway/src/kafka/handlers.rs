@@ -48,8 +48,8 @@ const NOT_ASKED: i32 = i32::MIN;
 
 /// Reads `frame` and starts the work on it.
 pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Bytes) -> Result<Answer, Close> {
-    let (header, body) = match frame::parse(frame)? {
-        Parsed::Request { header, body } => (header, body),
+    let (header, client_id, body) = match frame::parse(frame)? {
+        Parsed::Request { header, client_id, body } => (header, client_id, body),
         Parsed::UnknownApiVersions { correlation_id } => {
             return api_versions::unknown_version(correlation_id);
         }
@@ -75,13 +75,16 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         Api::FindCoordinator => {
             reply(header, groups::find_coordinator(broker, header.version, decode(&header, body)?))
         }
-        Api::OffsetFetch => {
-            reply(header, groups::fetch_offsets(broker, header.version, decode(&header, body)?))
-        }
-        Api::ListGroups => reply(header, groups::list(broker, decode(&header, body)?)),
-        Api::DescribeGroups => {
-            reply(header, groups::describe(broker, peer, header.version, decode(&header, body)?))
-        }
+        Api::OffsetCommit
+        | Api::OffsetFetch
+        | Api::OffsetDelete
+        | Api::JoinGroup
+        | Api::SyncGroup
+        | Api::Heartbeat
+        | Api::LeaveGroup
+        | Api::ListGroups
+        | Api::DescribeGroups
+        | Api::DeleteGroups => return dispatch_group(broker, peer, &client_id, header, body),
         Api::CreateTopics => reply(header, topics::create(broker, header.version, decode(&header, body)?)),
         Api::DeleteTopics => reply(header, topics::delete(broker, header.version, decode(&header, body)?)),
         Api::CreatePartitions => reply(header, topics::add_partitions(broker, decode(&header, body)?)),
@@ -130,6 +133,33 @@ fn dispatch_transaction(broker: Arc<Broker>, header: Header, body: Bytes) -> Res
         Api::DescribeTransactions => reply(header, transactions::describe(broker, decode(&header, body)?)),
         Api::ListTransactions => reply(header, transactions::list(broker, version, decode(&header, body)?)),
         other => return Err(Close::Internal(format!("{other:?} is no request about transactions"))),
+    })
+}
+
+/// The requests of consumer groups.
+fn dispatch_group(
+    broker: Arc<Broker>,
+    peer: SocketAddr,
+    client_id: &Bytes,
+    header: Header,
+    body: Bytes,
+) -> Result<Answer, Close> {
+    let version = header.version;
+    Ok(match header.served.api {
+        Api::OffsetCommit => reply(header, groups::commit_offsets(broker, version, decode(&header, body)?)),
+        Api::OffsetFetch => reply(header, groups::fetch_offsets(broker, version, decode(&header, body)?)),
+        Api::OffsetDelete => reply(header, groups::delete_offsets(broker, decode(&header, body)?)),
+        Api::JoinGroup => {
+            let client = groups::client(peer, client_id);
+            reply(header, groups::join(broker, client, version, decode(&header, body)?))
+        }
+        Api::SyncGroup => reply(header, groups::sync(broker, version, decode(&header, body)?)),
+        Api::Heartbeat => reply(header, groups::heartbeat(broker, decode(&header, body)?)),
+        Api::LeaveGroup => reply(header, groups::leave(broker, version, decode(&header, body)?)),
+        Api::ListGroups => reply(header, groups::list(broker, decode(&header, body)?)),
+        Api::DescribeGroups => reply(header, groups::describe(broker, peer, version, decode(&header, body)?)),
+        Api::DeleteGroups => reply(header, groups::delete(broker, decode(&header, body)?)),
+        other => return Err(Close::Internal(format!("{other:?} is no request of consumer groups"))),
     })
 }
 

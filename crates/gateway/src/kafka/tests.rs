@@ -1,6 +1,7 @@
 //! The door as clients see it: a node without other doors, and a client that speaks raw frames.
 
 mod admin;
+mod groups;
 mod hostile;
 mod records;
 mod transactions;

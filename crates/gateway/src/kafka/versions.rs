@@ -15,8 +15,13 @@ pub(super) enum Api {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    OffsetCommit = 8,
     OffsetFetch = 9,
     FindCoordinator = 10,
+    JoinGroup = 11,
+    Heartbeat = 12,
+    LeaveGroup = 13,
+    SyncGroup = 14,
     DescribeGroups = 15,
     ListGroups = 16,
     ApiVersions = 18,
@@ -34,10 +39,12 @@ pub(super) enum Api {
     AlterReplicaLogDirs = 34,
     DescribeLogDirs = 35,
     CreatePartitions = 37,
+    DeleteGroups = 42,
     ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
     AlterPartitionReassignments = 45,
     ListPartitionReassignments = 46,
+    OffsetDelete = 47,
     DescribeClientQuotas = 48,
     AlterClientQuotas = 49,
     DescribeCluster = 60,
@@ -76,7 +83,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 35] = [
+pub(super) static SERVED: [Served; 42] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -85,9 +92,15 @@ pub(super) static SERVED: [Served; 35] = [
     api(Api::Fetch, 4, 17, 12, table::FETCH),
     api(Api::ListOffsets, 1, 10, 6, table::LIST_OFFSETS),
     api(Api::Metadata, 0, 13, 9, table::METADATA),
-    // 10 carries topic ids.
+    // 10 carries topic ids, as does 10 of OffsetFetch.
+    api(Api::OffsetCommit, 2, 9, 8, table::OFFSET_COMMIT),
     api(Api::OffsetFetch, 1, 9, 6, table::OFFSET_FETCH),
     api(Api::FindCoordinator, 0, 6, 3, table::FIND_COORDINATOR),
+    // kafka-go and others ask for version 1 (KAFKA-19444).
+    api(Api::JoinGroup, 0, 9, 6, table::JOIN_GROUP),
+    api(Api::Heartbeat, 0, 4, 4, table::HEARTBEAT),
+    api(Api::LeaveGroup, 0, 5, 4, table::LEAVE_GROUP),
+    api(Api::SyncGroup, 0, 5, 4, table::SYNC_GROUP),
     api(Api::DescribeGroups, 0, 6, 5, table::DESCRIBE_GROUPS),
     api(Api::ListGroups, 0, 5, 3, table::LIST_GROUPS),
     api(Api::ApiVersions, 0, 4, 3, table::API_VERSIONS),
@@ -107,10 +120,13 @@ pub(super) static SERVED: [Served; 35] = [
     api(Api::AlterReplicaLogDirs, 1, 2, 2, table::ALTER_REPLICA_LOG_DIRS),
     api(Api::DescribeLogDirs, 1, 4, 2, table::DESCRIBE_LOG_DIRS),
     api(Api::CreatePartitions, 0, 3, 2, table::CREATE_PARTITIONS),
+    api(Api::DeleteGroups, 0, 2, 2, table::DELETE_GROUPS),
     api(Api::ElectLeaders, 0, 2, 2, table::ELECT_LEADERS),
     api(Api::IncrementalAlterConfigs, 0, 1, 1, table::INCREMENTAL_ALTER_CONFIGS),
     api(Api::AlterPartitionReassignments, 0, 1, 0, table::ALTER_PARTITION_REASSIGNMENTS),
     api(Api::ListPartitionReassignments, 0, 0, 0, table::LIST_PARTITION_REASSIGNMENTS),
+    // It has no flexible version.
+    api(Api::OffsetDelete, 0, 0, 1, table::OFFSET_DELETE),
     api(Api::DescribeClientQuotas, 0, 1, 1, table::DESCRIBE_CLIENT_QUOTAS),
     api(Api::AlterClientQuotas, 0, 1, 1, table::ALTER_CLIENT_QUOTAS),
     api(Api::DescribeCluster, 0, 2, 0, table::DESCRIBE_CLUSTER),

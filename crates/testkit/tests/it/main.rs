@@ -1,5 +1,6 @@
 //! Whole nodes, judged from outside.
 
+mod groups;
 mod hostile;
 mod incarnations;
 mod kill;

@@ -195,6 +195,7 @@ pub(crate) fn delete(shared: &Shared, name: &str) -> Result<TopicId, TopicError>
         // Compaction sees it at its next batch; nothing is written into the directory after that.
         drop(partition.cleaning.lock());
     }
+    super::groups::topic_deleted(shared, name);
     shared.note_topics_changed();
     // The log writer removes the files, so that it never writes into a directory that goes away.
     let (done, removed) = mpsc::sync_channel(1);

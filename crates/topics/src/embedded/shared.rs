@@ -6,6 +6,7 @@
 //! index) → the queue; `publishing` is taken with nothing held; the named writers and a partition's `settled` may be
 //! taken inside it; `settled` is taken with nothing else of the partition held, and nothing is taken inside it.
 //! `upkeep` → `log_starts` → a partition's `segments` or `appending`.
+//! The groups' lock comes before all of these and after `admin`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use super::cuts::Held;
 use super::files::Files;
+use super::groups::GroupCoordinator;
 use super::partition::{PartitionParts, PartitionState};
 use super::queue::Queue;
 use super::space::SpaceGuard;
@@ -118,6 +120,8 @@ pub(crate) struct Shared {
     pub ending: AtomicBool,
     /// Producer ids that were taken from the control store: next, end.
     pub producer_ids: Mutex<(i64, i64)>,
+    /// The group coordinator.
+    pub groups: GroupCoordinator,
     offline: RwLock<Option<String>>,
 }
 
@@ -147,6 +151,7 @@ impl Shared {
             upkeep: Mutex::default(),
             ending: AtomicBool::new(false),
             producer_ids: Mutex::default(),
+            groups: GroupCoordinator::new(),
             offline: RwLock::default(),
             settings,
             directory: deps.directory,

@@ -15,6 +15,7 @@ use crate::batch::{BatchBuilder, Batches, Compression};
 
 mod appends;
 mod compaction;
+mod groups;
 mod power;
 mod restarts;
 mod retention;

@@ -372,8 +372,8 @@ pub(crate) async fn end(
 
 /// The marker of a producer's transaction is durable in `__consumer_offsets`, and nobody who waits for it has been told
 /// yet. Called on the log writer with no lock held; must not wait.
-pub(crate) fn ended_with_offsets(_shared: &Shared, producer_id: i64, committed: bool) {
-    tracing::trace!(producer_id, committed, "a transaction with offsets has ended");
+pub(crate) fn ended_with_offsets(shared: &Shared, producer_id: i64, committed: bool) {
+    super::groups::transaction_ended(shared, producer_id, committed);
 }
 
 /// See [`Topics::transactions`].

@@ -109,6 +109,84 @@ pub(in crate::kafka) const METADATA: &[Field] = &[
     since(8, BOOL),       // include topic authorized operations
 ];
 
+pub(in crate::kafka) const OFFSET_COMMIT: &[Field] = &[
+    all(Text),            // group
+    all(INT32),           // generation
+    all(Text),            // member id
+    since(7, Text),       // group instance id
+    between(2, 4, INT64), // retention time
+    all(Array(&Struct(&[
+        all(Text), // topic
+        all(Array(&Struct(&[
+            all(INT32),      // partition
+            all(INT64),      // offset
+            since(6, INT32), // leader epoch
+            all(Text),       // metadata
+        ]))),
+    ]))),
+];
+
+pub(in crate::kafka) const JOIN_GROUP: &[Field] = &[
+    all(Text),       // group
+    all(INT32),      // session timeout
+    since(1, INT32), // rebalance timeout
+    all(Text),       // member id
+    since(5, Text),  // group instance id
+    all(Text),       // protocol type
+    all(Array(&Struct(&[
+        all(Text),  // protocol
+        all(Bytes), // metadata
+    ]))),
+    since(8, Text), // reason
+];
+
+pub(in crate::kafka) const HEARTBEAT: &[Field] = &[
+    all(Text),      // group
+    all(INT32),     // generation
+    all(Text),      // member id
+    since(3, Text), // group instance id
+];
+
+pub(in crate::kafka) const LEAVE_GROUP: &[Field] = &[
+    all(Text),           // group
+    between(0, 2, Text), // member id
+    since(
+        3,
+        Array(&Struct(&[
+            all(Text),      // member id
+            all(Text),      // group instance id
+            since(5, Text), // reason
+        ])),
+    ),
+];
+
+pub(in crate::kafka) const SYNC_GROUP: &[Field] = &[
+    all(Text),      // group
+    all(INT32),     // generation
+    all(Text),      // member id
+    since(3, Text), // group instance id
+    since(5, Text), // protocol type
+    since(5, Text), // protocol
+    all(Array(&Struct(&[
+        all(Text),  // member id
+        all(Bytes), // assignment
+    ]))),
+];
+
+pub(in crate::kafka) const DELETE_GROUPS: &[Field] = &[
+    all(TEXTS), // groups
+];
+
+pub(in crate::kafka) const OFFSET_DELETE: &[Field] = &[
+    all(Text), // group
+    all(Array(&Struct(&[
+        all(Text), // topic
+        all(Array(&Struct(&[
+            all(INT32), // partition
+        ]))),
+    ]))),
+];
+
 pub(in crate::kafka) const OFFSET_FETCH: &[Field] = &[
     between(0, 7, Text), // group
     between(

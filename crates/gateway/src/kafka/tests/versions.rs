@@ -127,6 +127,13 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         | Api::DescribeProducers
         | Api::DescribeTransactions
         | Api::ListTransactions => transactions::ask(client, api, v).await,
+        Api::OffsetCommit
+        | Api::OffsetDelete
+        | Api::JoinGroup
+        | Api::SyncGroup
+        | Api::Heartbeat
+        | Api::LeaveGroup
+        | Api::DeleteGroups => groups::ask(client, api, v).await,
         Api::CreateTopics | Api::DeleteTopics | Api::CreatePartitions => ask_topics(client, api, v).await,
         Api::DescribeConfigs | Api::AlterConfigs | Api::IncrementalAlterConfigs => {
             ask_configs(client, api, v).await

@@ -61,7 +61,7 @@ fn lost(error: TransactionError) -> AppendError {
     }
 }
 
-fn open_on(disk: &SimulatedDisk, runtime: &tokio::runtime::Runtime) -> Option<Topics> {
+pub(super) fn open_on(disk: &SimulatedDisk, runtime: &tokio::runtime::Runtime) -> Option<Topics> {
     let disk: SharedDisk = Arc::new(disk.clone());
     let directory = DataDirectory::open_simulated(Arc::clone(&disk), Path::new("/data")).ok()?;
     let control = Control::open(&disk, &layout::control_file(Path::new("/data"))).ok()?;

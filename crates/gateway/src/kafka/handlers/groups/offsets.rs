@@ -1,26 +1,108 @@
-//! OffsetFetch for the groups that inner consumers look like.
+//! OffsetCommit, OffsetFetch and OffsetDelete.
 //!
-//! Owns: its two layouts, one group until version 7 and several since (KIP-709).
+//! Owns: what the versions of these requests and responses differ in; OffsetFetch's two layouts, one group until
+//! version 7 and several since (KIP-709).
+//! Does not own: stored offsets (topics).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::topics::groups::{
+    CommitOffsets, CommitOutcome, FetchedOffset, FetchedOffsets, GroupError, Identity, OffsetToStore,
+};
 use ::topics::{Consumed, TopicPartition};
-use base::{Offset, TopicName as ValidName};
+use base::TopicName as ValidName;
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
-use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
+use kafka_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, TopicName,
+};
 
-use super::super::super::Broker;
-use super::text;
+use super::{Broker, Code, errors, is_inner, owned, owned_if_any, text};
 
-/// Offset of a partition for which none is stored.
-const NONE_STORED: Offset = -1;
+/// First OffsetCommit and OffsetFetch that tell a missing group from a wrong generation (KIP-848).
+const GROUP_ID_NOT_FOUND_SINCE: i16 = 9;
+/// First OffsetFetch for several groups.
+const SEVERAL_GROUPS_SINCE: i16 = 8;
 
 /// Topics with partitions, as requests name them.
-type Wanted = Vec<(TopicName, Vec<i32>)>;
+type Wanted = Vec<(String, Vec<i32>)>;
+
+fn topic(name: String) -> TopicName {
+    TopicName(text(name))
+}
+
+pub(in super::super) async fn commit_offsets(
+    broker: Arc<Broker>,
+    version: i16,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
+    let topics: Vec<(String, Vec<OffsetToStore>)> = request
+        .topics
+        .into_iter()
+        .map(|topic| {
+            let offsets = topic.partitions.into_iter().map(|p| OffsetToStore {
+                partition: p.partition_index,
+                offset: p.committed_offset,
+                leader_epoch: p.committed_leader_epoch,
+                metadata: p.committed_metadata.map(owned).unwrap_or_default(),
+            });
+            (owned(topic.name.0), offsets.collect())
+        })
+        .collect();
+    let asked: Wanted = topics
+        .iter()
+        .map(|(t, offsets)| (t.clone(), offsets.iter().map(|o| o.partition).collect()))
+        .collect();
+    let request = CommitOffsets {
+        group: owned(request.group_id.0),
+        identity: Identity {
+            member: owned(request.member_id),
+            instance: owned_if_any(request.group_instance_id),
+            generation: request.generation_id_or_member_epoch,
+        },
+        retention_ms: Some(request.retention_time_ms).filter(|ms| *ms >= 0),
+        topics,
+    };
+    let outcome = if is_inner(&broker, &request.group) {
+        // The consumer inside is a member of it, and nobody else is.
+        Err(GroupError::UnknownMemberId)
+    } else {
+        broker.topics.groups().commit(request).await
+    };
+    let outcome = outcome.unwrap_or_else(|error| {
+        let old = version < GROUP_ID_NOT_FOUND_SINCE && matches!(error, GroupError::GroupIdNotFound(_));
+        let error = if old { GroupError::IllegalGeneration } else { error };
+        everywhere(asked, &error)
+    });
+    let topics = outcome.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(partition, outcome)| {
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(partition)
+                .with_error_code(errors::group_code(&outcome))
+        });
+        OffsetCommitResponseTopic::default().with_name(topic(name)).with_partitions(partitions.collect())
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+/// The same error for every partition that was asked about.
+fn everywhere(asked: Wanted, error: &GroupError) -> CommitOutcome {
+    let topics = asked.into_iter().map(|(topic, partitions)| {
+        let outcomes = partitions.into_iter().map(|partition| (partition, Err(error.clone())));
+        (topic, outcomes.collect())
+    });
+    topics.collect()
+}
 
 pub(in super::super) async fn fetch_offsets(
     broker: Arc<Broker>,
@@ -28,59 +110,103 @@ pub(in super::super) async fn fetch_offsets(
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
     let consumers = broker.topics.consumers();
-    if version < 8 {
-        let wanted =
-            request.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
-        let topics = stored(&consumers, &request.group_id, wanted).into_iter().map(|(name, offsets)| {
-            let partitions = offsets.into_iter().map(|(index, offset)| {
+    let find =
+        |group: &str, wanted: Option<Wanted>| match consumers.iter().find(|consumed| consumed.group == group)
+        {
+            Some(consumed) => of_inner(consumed, wanted),
+            None => broker.topics.groups().fetch(group, wanted, request.require_stable),
+        };
+    if version < SEVERAL_GROUPS_SINCE {
+        let wanted = request
+            .topics
+            .map(|topics| topics.into_iter().map(|t| (owned(t.name.0), t.partition_indexes)).collect());
+        let topics = find(&request.group_id, wanted).into_iter().map(|(name, offsets)| {
+            let partitions = offsets.into_iter().map(|found| {
                 OffsetFetchResponsePartition::default()
-                    .with_partition_index(index)
-                    .with_committed_offset(offset)
-                    .with_metadata(Some(Default::default()))
+                    .with_partition_index(found.partition)
+                    .with_committed_offset(found.offset)
+                    .with_committed_leader_epoch(found.leader_epoch)
+                    .with_metadata(Some(text(&found.metadata)))
+                    .with_error_code(code(&found))
             });
-            OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
+            OffsetFetchResponseTopic::default().with_name(topic(name)).with_partitions(partitions.collect())
         });
         return OffsetFetchResponse::default().with_topics(topics.collect());
     }
     let groups = request.groups.into_iter().map(|group| {
-        let wanted =
-            group.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
-        let topics = stored(&consumers, &group.group_id, wanted).into_iter().map(|(name, offsets)| {
-            let partitions = offsets.into_iter().map(|(index, offset)| {
+        let wanted = group
+            .topics
+            .map(|topics| topics.into_iter().map(|t| (owned(t.name.0), t.partition_indexes)).collect());
+        let topics = find(&group.group_id, wanted).into_iter().map(|(name, offsets)| {
+            let partitions = offsets.into_iter().map(|found| {
                 OffsetFetchResponsePartitions::default()
-                    .with_partition_index(index)
-                    .with_committed_offset(offset)
-                    .with_metadata(Some(Default::default()))
+                    .with_partition_index(found.partition)
+                    .with_committed_offset(found.offset)
+                    .with_committed_leader_epoch(found.leader_epoch)
+                    .with_metadata(Some(text(&found.metadata)))
+                    .with_error_code(code(&found))
             });
-            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions.collect())
+            OffsetFetchResponseTopics::default().with_name(topic(name)).with_partitions(partitions.collect())
         });
         OffsetFetchResponseGroup::default().with_topics(topics.collect()).with_group_id(group.group_id)
     });
     OffsetFetchResponse::default().with_groups(groups.collect())
 }
 
-/// The offsets of a group for the wanted partitions, or all it has when none are named.
-fn stored(
-    consumers: &[Consumed],
-    group: &str,
-    wanted: Option<Wanted>,
-) -> Vec<(TopicName, Vec<(i32, Offset)>)> {
-    let consumed = consumers.iter().find(|consumed| consumed.group == group);
-    let Some(wanted) = wanted else {
-        let mut topics: BTreeMap<&str, Vec<(i32, Offset)>> = BTreeMap::new();
-        for (at, offset) in consumed.iter().flat_map(|c| &c.offsets) {
-            topics.entry(at.topic.as_str()).or_default().push((at.partition, *offset));
+fn code(found: &FetchedOffset) -> i16 {
+    found.error.as_ref().map_or(errors::NONE, |error| errors::group(error).code())
+}
+
+/// The offsets of an inner consumer for the wanted partitions, or all it has when none are named.
+fn of_inner(consumed: &Consumed, wanted: Option<Wanted>) -> FetchedOffsets {
+    let wanted = wanted.unwrap_or_else(|| {
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for at in consumed.offsets.keys() {
+            topics.entry(at.topic.as_str()).or_default().push(at.partition);
         }
-        return topics.into_iter().map(|(name, offsets)| (TopicName(text(name)), offsets)).collect();
-    };
-    let offset_of = |topic: &str, partition: i32| -> Option<Offset> {
-        let topic = ValidName::new(topic).ok()?;
-        consumed?.offsets.get(&TopicPartition { topic, partition }).copied()
-    };
-    let found = wanted.into_iter().map(|(name, partitions)| {
-        let offsets =
-            partitions.into_iter().map(|p| (p, offset_of(&name, p).unwrap_or(NONE_STORED))).collect();
-        (name, offsets)
+        topics.into_iter().map(|(topic, partitions)| (topic.to_owned(), partitions)).collect()
     });
-    found.collect()
+    let offset_of = |topic: &str, partition: i32| {
+        let topic = ValidName::new(topic).ok()?;
+        consumed.offsets.get(&TopicPartition { topic, partition }).copied()
+    };
+    let topics = wanted.into_iter().map(|(topic, partitions)| {
+        let offsets = partitions.into_iter().map(|partition| FetchedOffset {
+            partition,
+            offset: offset_of(&topic, partition).unwrap_or(-1),
+            leader_epoch: -1,
+            metadata: String::new(),
+            error: None,
+        });
+        let offsets = offsets.collect();
+        (topic, offsets)
+    });
+    topics.collect()
+}
+
+pub(in super::super) async fn delete_offsets(
+    broker: Arc<Broker>,
+    request: OffsetDeleteRequest,
+) -> OffsetDeleteResponse {
+    let group = request.group_id;
+    if is_inner(&broker, &group) {
+        return OffsetDeleteResponse::default().with_error_code(Code::NonEmptyGroup.code());
+    }
+    let topics = request.topics.into_iter();
+    let topics: Wanted = topics
+        .map(|t| (owned(t.name.0), t.partitions.into_iter().map(|p| p.partition_index).collect()))
+        .collect();
+    let outcome = match broker.topics.groups().delete_offsets(&group, topics).await {
+        Ok(outcome) => outcome,
+        Err(error) => return OffsetDeleteResponse::default().with_error_code(errors::group(&error).code()),
+    };
+    let topics = outcome.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(partition, outcome)| {
+            OffsetDeleteResponsePartition::default()
+                .with_partition_index(partition)
+                .with_error_code(errors::group_code(&outcome))
+        });
+        OffsetDeleteResponseTopic::default().with_name(topic(name)).with_partitions(partitions.collect())
+    });
+    OffsetDeleteResponse::default().with_topics(topics.collect())
 }
