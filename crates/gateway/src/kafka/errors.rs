@@ -117,6 +117,7 @@ pub(super) fn group(error: &GroupError) -> Code {
         // What Kafka answers when a group does not fit its topic.
         GroupError::Unstorable(_) => Code::UnknownServerError,
         GroupError::ProducerFenced(_) => Code::InvalidProducerEpoch,
+        GroupError::InvalidProducerIdMapping(_) => Code::InvalidProducerIdMapping,
         GroupError::InvalidTxnState(_) => Code::InvalidTxnState,
     }
 }

@@ -76,6 +76,7 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
             reply(header, groups::find_coordinator(broker, header.version, decode(&header, body)?))
         }
         Api::OffsetCommit
+        | Api::TxnOffsetCommit
         | Api::OffsetFetch
         | Api::OffsetDelete
         | Api::JoinGroup
@@ -147,6 +148,7 @@ fn dispatch_group(
     let version = header.version;
     Ok(match header.served.api {
         Api::OffsetCommit => reply(header, groups::commit_offsets(broker, version, decode(&header, body)?)),
+        Api::TxnOffsetCommit => reply(header, groups::commit_in_transaction(broker, decode(&header, body)?)),
         Api::OffsetFetch => reply(header, groups::fetch_offsets(broker, version, decode(&header, body)?)),
         Api::OffsetDelete => reply(header, groups::delete_offsets(broker, decode(&header, body)?)),
         Api::JoinGroup => {

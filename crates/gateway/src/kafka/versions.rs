@@ -34,6 +34,7 @@ pub(super) enum Api {
     AddOffsetsToTxn = 25,
     EndTxn = 26,
     WriteTxnMarkers = 27,
+    TxnOffsetCommit = 28,
     DescribeConfigs = 32,
     AlterConfigs = 33,
     AlterReplicaLogDirs = 34,
@@ -83,7 +84,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 42] = [
+pub(super) static SERVED: [Served; 43] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -115,6 +116,8 @@ pub(super) static SERVED: [Served; 42] = [
     api(Api::AddOffsetsToTxn, 0, 4, 3, table::ADD_OFFSETS_TO_TXN),
     api(Api::EndTxn, 0, 4, 3, table::END_TXN),
     api(Api::WriteTxnMarkers, 1, 1, 1, table::WRITE_TXN_MARKERS),
+    // 5 would promise transaction.version 2.
+    api(Api::TxnOffsetCommit, 0, 4, 3, table::TXN_OFFSET_COMMIT),
     api(Api::DescribeConfigs, 1, 4, 4, table::DESCRIBE_CONFIGS),
     api(Api::AlterConfigs, 0, 2, 2, table::ALTER_CONFIGS),
     api(Api::AlterReplicaLogDirs, 1, 2, 2, table::ALTER_REPLICA_LOG_DIRS),

@@ -31,6 +31,7 @@ use crate::groups::offsets::GroupOffsets;
 use crate::groups::records::Key;
 use crate::groups::*;
 use crate::topic::CONSUMER_OFFSETS;
+use crate::transactions::TransactionalProducer;
 
 mod commits;
 mod loading;
@@ -144,12 +145,33 @@ impl Shared {
         records: &[KeyValue],
         now: Now,
     ) -> Result<(Offset, Gate), AppendError> {
-        let mut builder = BatchBuilder::new();
+        self.append_group_batch(BatchBuilder::new(), None, records, now)
+    }
+
+    /// The same as part of a producer's transaction, which must be open and know of it.
+    fn append_transactional(
+        &self,
+        producer: TransactionalProducer<'_>,
+        records: &[KeyValue],
+        now: Now,
+    ) -> Result<(Offset, Gate), AppendError> {
+        let (id, epoch) = (producer.producer_id, producer.producer_epoch);
+        let builder = BatchBuilder::new().producer(id, epoch, -1).transactional();
+        self.append_group_batch(builder, Some(producer.transactional_id), records, now)
+    }
+
+    fn append_group_batch(
+        &self,
+        mut builder: BatchBuilder,
+        transactional_id: Option<&str>,
+        records: &[KeyValue],
+        now: Now,
+    ) -> Result<(Offset, Gate), AppendError> {
         for (key, value) in records {
             builder.push(now.wall, Some(key), value.as_deref(), &[]);
         }
         let batch: Bytes = builder.build()?;
-        let sender = Sender { origin: Origin::Coordinator, transactional_id: None };
+        let sender = Sender { origin: Origin::Coordinator, transactional_id };
         let (appended, pending) = append::append_placed(self, CONSUMER_OFFSETS, PARTITION, &batch, sender)?;
         let gate = pending.map(|outcome| outcome.map(drop).map_err(|e| unavailable(&e)));
         Ok((appended.base_offset, gate.boxed().shared()))

@@ -52,6 +52,9 @@ pub enum GroupError {
     /// A newer producer with the same transactional id writes.
     #[error("{0}")]
     ProducerFenced(String),
+    /// The producer id is not that of the transactional id.
+    #[error("{0}")]
+    InvalidProducerIdMapping(String),
     /// The transaction does not allow this now.
     #[error("{0}")]
     InvalidTxnState(String),
@@ -72,9 +75,10 @@ impl Fault for GroupError {
             | Self::OffsetMetadataTooLarge { .. }
             | Self::InvalidCommitOffsetSize(_)
             | Self::Unstorable(_) => ErrorKind::Invalid,
-            Self::UnknownMemberId | Self::GroupIdNotFound(_) | Self::UnknownTopicOrPartition => {
-                ErrorKind::NotFound
-            }
+            Self::UnknownMemberId
+            | Self::GroupIdNotFound(_)
+            | Self::UnknownTopicOrPartition
+            | Self::InvalidProducerIdMapping(_) => ErrorKind::NotFound,
             Self::NonEmptyGroup | Self::GroupSubscribedToTopic | Self::InvalidTxnState(_) => {
                 ErrorKind::Conflict
             }

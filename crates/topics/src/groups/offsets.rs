@@ -46,6 +46,11 @@ impl GroupOffsets {
         self.pending.entry(producer_id).or_default().insert(at, stored);
     }
 
+    /// Whether the open transaction of this producer stores offsets here.
+    pub(crate) fn has_pending_of(&self, producer_id: i64) -> bool {
+        self.pending.contains_key(&producer_id)
+    }
+
     /// The transaction of a producer has ended; its markers are durable.
     pub(crate) fn transaction_ended(&mut self, producer_id: i64, committed: bool, durable: Offset) {
         let pending = self.pending.remove(&producer_id).unwrap_or_default();

@@ -26,7 +26,7 @@ use super::{GROUP_OPERATIONS, NOT_ASKED, text};
 
 pub(super) use listing::{delete, describe, list};
 pub(super) use members::{heartbeat, join, leave, sync};
-pub(super) use offsets::{commit_offsets, delete_offsets, fetch_offsets};
+pub(super) use offsets::{commit_in_transaction, commit_offsets, delete_offsets, fetch_offsets};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;

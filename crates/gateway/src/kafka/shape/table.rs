@@ -187,6 +187,25 @@ pub(in crate::kafka) const OFFSET_DELETE: &[Field] = &[
     ]))),
 ];
 
+pub(in crate::kafka) const TXN_OFFSET_COMMIT: &[Field] = &[
+    all(Text),       // transactional id
+    all(Text),       // group
+    all(INT64),      // producer id
+    all(INT16),      // producer epoch
+    since(3, INT32), // generation
+    since(3, Text),  // member id
+    since(3, Text),  // group instance id
+    all(Array(&Struct(&[
+        all(Text), // topic
+        all(Array(&Struct(&[
+            all(INT32),      // partition
+            all(INT64),      // offset
+            since(2, INT32), // leader epoch
+            all(Text),       // metadata
+        ]))),
+    ]))),
+];
+
 pub(in crate::kafka) const OFFSET_FETCH: &[Field] = &[
     between(0, 7, Text), // group
     between(

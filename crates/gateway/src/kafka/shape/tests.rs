@@ -121,6 +121,7 @@ macro_rules! with_request {
             Api::Fetch => $with::<m::FetchRequest>($($arg),*),
             Api::ListOffsets => $with::<m::ListOffsetsRequest>($($arg),*),
             Api::Metadata => $with::<m::MetadataRequest>($($arg),*),
+            Api::TxnOffsetCommit => $with::<m::TxnOffsetCommitRequest>($($arg),*),
             Api::OffsetCommit => $with::<m::OffsetCommitRequest>($($arg),*),
             Api::OffsetFetch => $with::<m::OffsetFetchRequest>($($arg),*),
             Api::JoinGroup => $with::<m::JoinGroupRequest>($($arg),*),

@@ -13,6 +13,9 @@ use kafka_protocol::messages::offset_delete_request::{
 };
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 
 use super::*;
 
@@ -21,6 +24,7 @@ const REBALANCE_IN_PROGRESS: i16 = 27;
 const NON_EMPTY_GROUP: i16 = 68;
 const GROUP_ID_NOT_FOUND: i16 = 69;
 const MEMBER_ID_REQUIRED: i16 = 79;
+const INVALID_TXN_STATE: i16 = 48;
 
 fn group(name: &str) -> m::GroupId {
     m::GroupId(text(name))
@@ -179,6 +183,7 @@ async fn ask_offsets(client: &mut Client, api: Api, v: i16, id: &str) {
             let expected = if v < 9 { 22 } else { GROUP_ID_NOT_FOUND };
             assert_eq!(answer.topics[0].partitions[0].error_code, expected, "version {v}");
         }
+        Api::TxnOffsetCommit => in_transaction(client, v, id).await,
         Api::OffsetDelete => {
             drop(client.call::<m::OffsetCommitResponse>(Api::OffsetCommit, 8, &commit).await);
             let partition = OffsetDeleteRequestPartition::default();
@@ -202,6 +207,45 @@ async fn ask_offsets(client: &mut Client, api: Api, v: i16, id: &str) {
         }
         other => panic!("{other:?} is asked elsewhere"),
     }
+}
+
+/// Offsets of a transaction: refused outside of one, pending until its end.
+async fn in_transaction(client: &mut Client, v: i16, id: &str) {
+    let transactional = || m::TransactionalId(text(id));
+    let init = m::InitProducerIdRequest::default()
+        .with_transactional_id(Some(transactional()))
+        .with_transaction_timeout_ms(60_000);
+    let producer: m::InitProducerIdResponse = client.call(Api::InitProducerId, 4, &init).await;
+    let partition = TxnOffsetCommitRequestPartition::default()
+        .with_committed_offset(9)
+        .with_committed_metadata(Some(text("meta")));
+    let topic = TxnOffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(vec![partition]);
+    let request = m::TxnOffsetCommitRequest::default()
+        .with_transactional_id(transactional())
+        .with_group_id(group(id))
+        .with_producer_id(producer.producer_id)
+        .with_producer_epoch(producer.producer_epoch)
+        .with_topics(vec![topic]);
+    let answer: m::TxnOffsetCommitResponse = client.call(Api::TxnOffsetCommit, v, &request).await;
+    assert_eq!(answer.topics[0].partitions[0].error_code, INVALID_TXN_STATE, "version {v}");
+    let add = m::AddOffsetsToTxnRequest::default()
+        .with_transactional_id(transactional())
+        .with_group_id(group(id))
+        .with_producer_id(producer.producer_id)
+        .with_producer_epoch(producer.producer_epoch);
+    let added: m::AddOffsetsToTxnResponse = client.call(Api::AddOffsetsToTxn, 3, &add).await;
+    assert_eq!(added.error_code, 0, "version {v}");
+    let answer: m::TxnOffsetCommitResponse = client.call(Api::TxnOffsetCommit, v, &request).await;
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0, "version {v}");
+    assert_eq!(client.stored(id).await, -1, "version {v}");
+    let end = m::EndTxnRequest::default()
+        .with_transactional_id(transactional())
+        .with_producer_id(producer.producer_id)
+        .with_producer_epoch(producer.producer_epoch)
+        .with_committed(true);
+    let ended: m::EndTxnResponse = client.call(Api::EndTxn, 3, &end).await;
+    assert_eq!(ended.error_code, 0, "version {v}");
+    assert_eq!(client.stored(id).await, 9, "version {v}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,7 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         | Api::DescribeTransactions
         | Api::ListTransactions => transactions::ask(client, api, v).await,
         Api::OffsetCommit
+        | Api::TxnOffsetCommit
         | Api::OffsetDelete
         | Api::JoinGroup
         | Api::SyncGroup

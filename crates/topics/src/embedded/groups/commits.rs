@@ -1,4 +1,4 @@
-//! Storing offsets and fetching them: OffsetCommit and OffsetFetch.
+//! Storing offsets and fetching them: OffsetCommit, TxnOffsetCommit and OffsetFetch.
 //!
 //! Owns: which offsets of a request can be stored, their records.
 //! Does not own: who may store (`crate::groups::classic`), which offset counts (`crate::groups::offsets`).
@@ -41,24 +41,41 @@ impl Groups {
     /// Stores offsets; resolves once they are durable. A group that does not exist is made for a consumer that assigns
     /// its partitions itself, and is not found for a member.
     pub async fn commit(&self, request: CommitOffsets) -> Result<CommitOutcome, GroupError> {
-        let bytes: usize =
-            request.topics.iter().map(|(topic, offsets)| topic.len() + 100 * offsets.len()).sum();
+        self.commit_as(None, request).await
+    }
+
+    /// Stores offsets as part of a producer's open transaction, to which its group has been added: they count once it
+    /// is committed. Resolves once they are durable.
+    pub async fn commit_in_transaction(
+        &self,
+        producer: TransactionalProducer<'_>,
+        request: CommitOffsets,
+    ) -> Result<CommitOutcome, GroupError> {
+        self.commit_as(Some(producer), request).await
+    }
+
+    async fn commit_as(
+        &self,
+        producer: Option<TransactionalProducer<'_>>,
+        request: CommitOffsets,
+    ) -> Result<CommitOutcome, GroupError> {
+        let bytes: usize = request.topics.iter().map(|(topic, offsets)| topic.len() + 100 * offsets.len()).sum();
         self.ready().await?;
         self.topics.room(bytes).await;
-        let (mut outcome, gate) = self.queue_commit(request)?;
+        let (mut outcome, gate) = self.queue_commit(producer, request)?;
         if let Some(gate) = gate
             && let Err(error) = gate.await
         {
-            for (_, result) in outcome.iter_mut().flat_map(|(_, partitions)| partitions) {
-                if result.is_ok() {
-                    *result = Err(error.clone());
-                }
-            }
+            refuse_stored(&mut outcome, &error);
         }
         Ok(outcome)
     }
 
-    fn queue_commit(&self, request: CommitOffsets) -> Result<Answer<CommitOutcome>, GroupError> {
+    fn queue_commit(
+        &self,
+        producer: Option<TransactionalProducer<'_>>,
+        request: CommitOffsets,
+    ) -> Result<Answer<CommitOutcome>, GroupError> {
         let shared = self.shared();
         let name = request.group.clone();
         if name.len() > i16::MAX as usize {
@@ -68,17 +85,22 @@ impl Groups {
         let who = &request.identity;
         let group = state.get_or_create(shared, &name, who.generation < 0)?;
         let step = Step::new(shared.group_now(), self.settings());
-        let valid = group.classic.validate_commit(who, false);
+        let valid = group.classic.validate_commit(who, producer.is_some());
         let outcome = match valid {
             Err(error) => Err(error),
             Ok(()) => {
                 if who.generation >= 0 {
                     group.classic.note_alive(&step, &who.member);
                 }
-                Ok(put(shared, &name, group, step.now, request))
+                Ok(put(shared, &name, group, step.now, producer, request))
             }
         };
+        let transactional = producer.filter(|p| group.offsets.has_pending_of(p.producer_id));
         state.settle(shared, &name, step);
+        if let (Some(producer), Some((name, _))) = (transactional, state.groups.get_key_value(name.as_str())) {
+            let name = Arc::clone(name);
+            state.transactions.entry(producer.producer_id).or_default().insert(name);
+        }
         outcome
     }
 
@@ -166,6 +188,7 @@ fn put(
     name: &str,
     group: &mut Group,
     now: Now,
+    producer: Option<TransactionalProducer<'_>>,
     request: CommitOffsets,
 ) -> Answer<CommitOutcome> {
     let (mut outcome, entries) = entries(shared, group, now, request);
@@ -173,27 +196,42 @@ fn put(
         return (outcome, None);
     }
     let records: Vec<KeyValue> = entries.iter().map(|entry| entry.record(name)).collect();
-    match shared.append_group_records(&records, now) {
+    let appended = match producer {
+        Some(producer) => shared.append_transactional(producer, &records, now),
+        None => shared.append_group_records(&records, now),
+    };
+    match appended {
         Ok((base, gate)) => {
             let durable = shared.groups_durable();
             for (at, entry) in (base..).zip(entries) {
                 let stored = Stored { at, value: entry.value };
-                group.offsets.put((entry.topic, entry.partition), stored, durable);
+                let place = (entry.topic, entry.partition);
+                match producer {
+                    Some(producer) => group.offsets.put_pending(producer.producer_id, place, stored),
+                    None => group.offsets.put(place, stored, durable),
+                }
             }
             (outcome, Some(gate))
         }
         Err(error) => {
-            refuse(&mut outcome, &error);
+            refuse_stored(&mut outcome, &refusal(&error));
             (outcome, None)
         }
     }
 }
 
-fn refuse(outcome: &mut CommitOutcome, error: &AppendError) {
-    let error = match error {
+fn refusal(error: &AppendError) -> GroupError {
+    match error {
         AppendError::TooLarge { .. } => GroupError::InvalidCommitOffsetSize(error.to_string()),
+        AppendError::ProducerFenced { .. } => GroupError::ProducerFenced(error.to_string()),
+        AppendError::ProducerIdMapping { .. } => GroupError::InvalidProducerIdMapping(error.to_string()),
+        AppendError::InvalidTransactionState(_) => GroupError::InvalidTxnState(error.to_string()),
         other => unavailable(other),
-    };
+    }
+}
+
+/// What would have been stored is not.
+fn refuse_stored(outcome: &mut CommitOutcome, error: &GroupError) {
     for (_, result) in outcome.iter_mut().flat_map(|(_, partitions)| partitions) {
         if result.is_ok() {
             *result = Err(error.clone());

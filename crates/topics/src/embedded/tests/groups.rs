@@ -8,6 +8,7 @@ use storage::simulated::SimulatedDisk;
 use super::power::{Dice, open_on};
 use super::*;
 use crate::groups::*;
+use crate::transactions::TransactionalProducer;
 
 fn offset(partition: i32, offset: i64) -> OffsetToStore {
     OffsetToStore { partition, offset, leader_epoch: 3, metadata: format!("m{offset}") }
@@ -240,6 +241,54 @@ fn offsets_of_topics_that_went_unnoticed_go_too() {
         // The second time it is not even loaded.
         bench.settings.groups.offsets_check_interval = Duration::from_secs(1_000);
     }
+}
+
+#[test]
+fn offsets_of_transactions_count_once_they_are_committed() {
+    let bench = Bench::new();
+    let mut topics = bench.open();
+    create(&topics, 2);
+    let timeout_ms = 60_000;
+    let (producer_id, producer_epoch) =
+        bench.wait(topics.init_transactional_producer("copier", timeout_ms, None)).expect("producer");
+    let who = TransactionalProducer { transactional_id: "copier", producer_id, producer_epoch };
+    let unstable = |topics: &Topics| {
+        let found = topics.groups().fetch("g", Some(vec![("t".into(), vec![0])]), true);
+        found[0].1[0].error.clone()
+    };
+    bench.wait(topics.groups().commit(commit("g", "t", vec![offset(0, 1)]))).expect("stored");
+    for (committed, restarts, expected) in [(true, false, 10), (false, false, 10), (true, true, 30), (false, true, 30)] {
+        let next = if expected == 10 && committed { 10 } else if committed { 30 } else { 99 };
+        bench.wait(async {
+            let early = topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, 98)])).await;
+            assert!(matches!(early.expect("looked at")[0].1[0].1, Err(GroupError::InvalidTxnState(_))));
+            topics.add_offsets_to_transaction(who).await.expect("added");
+            let outcome = topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, next)])).await;
+            assert_eq!(outcome.expect("stored")[0].1[0].1, Ok(()));
+        });
+        let before = stored(&topics, "g", "t", 0);
+        assert!(before < next, "{before} before the end");
+        assert_eq!(unstable(&topics), Some(GroupError::UnstableOffsetCommit));
+        if restarts {
+            drop(topics);
+            topics = bench.open();
+            assert_eq!((stored(&topics, "g", "t", 0), unstable(&topics)), (before, Some(GroupError::UnstableOffsetCommit)));
+        }
+        bench.wait(topics.end_transaction(who, committed)).expect("ended");
+        assert_eq!((stored(&topics, "g", "t", 0), unstable(&topics)), (expected, None));
+        if restarts {
+            drop(topics);
+            topics = bench.open();
+            assert_eq!((stored(&topics, "g", "t", 0), unstable(&topics)), (expected, None));
+        }
+    }
+    // A fenced producer stores nothing.
+    bench.wait(async {
+        topics.init_transactional_producer("copier", timeout_ms, None).await.expect("a newer one");
+        let late = topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, 98)])).await;
+        assert!(matches!(late.expect("looked at")[0].1[0].1, Err(GroupError::ProducerFenced(_))));
+    });
+    bench.close(topics);
 }
 
 /// What clients know: for each group and partition the offsets that may be stored, the last acknowledged one first.

@@ -1,4 +1,4 @@
-//! OffsetCommit, OffsetFetch and OffsetDelete.
+//! OffsetCommit, TxnOffsetCommit, OffsetFetch and OffsetDelete.
 //!
 //! Owns: what the versions of these requests and responses differ in; OffsetFetch's two layouts, one group until
 //! version 7 and several since (KIP-709).
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ::topics::groups::{
     CommitOffsets, CommitOutcome, FetchedOffset, FetchedOffsets, GroupError, Identity, OffsetToStore,
 };
-use ::topics::{Consumed, TopicPartition};
+use ::topics::{Consumed, TopicPartition, TransactionalProducer};
 use base::TopicName as ValidName;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -22,9 +22,12 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
 use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse, TopicName,
+    OffsetFetchResponse, TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
 use super::{Broker, Code, errors, is_inner, owned, owned_if_any, text};
@@ -59,10 +62,7 @@ pub(in super::super) async fn commit_offsets(
             (owned(topic.name.0), offsets.collect())
         })
         .collect();
-    let asked: Wanted = topics
-        .iter()
-        .map(|(t, offsets)| (t.clone(), offsets.iter().map(|o| o.partition).collect()))
-        .collect();
+    let asked = asked(&topics);
     let request = CommitOffsets {
         group: owned(request.group_id.0),
         identity: Identity {
@@ -93,6 +93,65 @@ pub(in super::super) async fn commit_offsets(
         OffsetCommitResponseTopic::default().with_name(topic(name)).with_partitions(partitions.collect())
     });
     OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+/// TxnOffsetCommit. Until version 2 it does not say who the member is.
+pub(in super::super) async fn commit_in_transaction(
+    broker: Arc<Broker>,
+    request: TxnOffsetCommitRequest,
+) -> TxnOffsetCommitResponse {
+    let topics: Vec<(String, Vec<OffsetToStore>)> = request
+        .topics
+        .into_iter()
+        .map(|topic| {
+            let offsets = topic.partitions.into_iter().map(|p| OffsetToStore {
+                partition: p.partition_index,
+                offset: p.committed_offset,
+                leader_epoch: p.committed_leader_epoch,
+                metadata: p.committed_metadata.map(owned).unwrap_or_default(),
+            });
+            (owned(topic.name.0), offsets.collect())
+        })
+        .collect();
+    let asked = asked(&topics);
+    let commit = CommitOffsets {
+        group: owned(request.group_id.0),
+        identity: Identity {
+            member: owned(request.member_id),
+            instance: owned_if_any(request.group_instance_id),
+            generation: request.generation_id,
+        },
+        retention_ms: None,
+        topics,
+    };
+    let producer = TransactionalProducer {
+        transactional_id: &request.transactional_id,
+        producer_id: request.producer_id.0,
+        producer_epoch: request.producer_epoch,
+    };
+    let outcome = if is_inner(&broker, &commit.group) {
+        Err(GroupError::UnknownMemberId)
+    } else {
+        broker.topics.groups().commit_in_transaction(producer, commit).await
+    };
+    let outcome = outcome.unwrap_or_else(|error| {
+        let missing = matches!(error, GroupError::GroupIdNotFound(_));
+        everywhere(asked, &if missing { GroupError::IllegalGeneration } else { error })
+    });
+    let topics = outcome.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(partition, outcome)| {
+            TxnOffsetCommitResponsePartition::default()
+                .with_partition_index(partition)
+                .with_error_code(errors::group_code(&outcome))
+        });
+        TxnOffsetCommitResponseTopic::default().with_name(topic(name)).with_partitions(partitions.collect())
+    });
+    TxnOffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+fn asked(topics: &[(String, Vec<OffsetToStore>)]) -> Wanted {
+    let partitions = |offsets: &[OffsetToStore]| offsets.iter().map(|o| o.partition).collect();
+    topics.iter().map(|(topic, offsets)| (topic.clone(), partitions(offsets))).collect()
 }
 
 /// The same error for every partition that was asked about.
