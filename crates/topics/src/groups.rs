@@ -1,15 +1,18 @@
 //! Consumer groups: the state machines of the group coordinator, without any I/O.
 //!
-//! Owns: Kafka's classic group protocol (`classic`), the offsets that groups store (`offsets`), the records of both in
+//! Owns: Kafka's classic group protocol (`classic`), the consumer protocol of KIP-848 (`consumer`, `assignors`), the offsets that groups store (`offsets`), the records of both in
 //! `__consumer_offsets` (`records`), the words of the group port.
 //! Does not own: time, locks, the log (`embedded/groups` drives the machines); what protocol metadata means, apart from
 //! the topics a consumer subscribes to.
 //! Invariants: a machine is a function of its state, the moment and one event; what it wants done it says as
 //! [`Effect`]s, and every ticket it was given is answered exactly once. Kafka's `Dead` is a group that is not there.
 
+use base::TopicId;
 use bytes::Bytes;
 
+pub(crate) mod assignors;
 pub(crate) mod classic;
+pub(crate) mod consumer;
 mod error;
 pub(crate) mod offsets;
 pub(crate) mod records;
@@ -135,6 +138,8 @@ pub struct OffsetToStore {
 pub struct CommitOffsets {
     pub group: String,
     pub identity: Identity,
+    /// The request's version has member epochs (KIP-848).
+    pub knows_epochs: bool,
     /// Set by old clients: how long the offsets are kept, ms.
     pub retention_ms: Option<i64>,
     pub topics: Vec<(String, Vec<OffsetToStore>)>,
@@ -183,6 +188,66 @@ pub struct GroupDescription {
     pub protocol_type: String,
     pub protocol: String,
     pub members: Vec<MemberDescription>,
+}
+
+/// Topics with partitions.
+pub type TopicPartitions = Vec<(TopicId, Vec<i32>)>;
+
+/// ConsumerGroupHeartbeat (KIP-848). What is `None`, or -1, is as it was.
+#[derive(Debug, Clone, Default)]
+pub struct ConsumerHeartbeat {
+    pub group: String,
+    pub member: String,
+    /// 0 joins, -1 leaves, -2 leaves for a while (static members).
+    pub epoch: i32,
+    pub instance: Option<String>,
+    pub rack: Option<String>,
+    pub client: Client,
+    pub rebalance_timeout_ms: i32,
+    pub topics: Option<Vec<String>>,
+    /// In the syntax of RE2; matched with whole names.
+    pub regex: Option<String>,
+    pub assignor: Option<String>,
+    pub owned: Option<TopicPartitions>,
+    /// The member makes its id itself (version 1).
+    pub id_required: bool,
+}
+
+/// The answer to a ConsumerGroupHeartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    pub member: String,
+    pub epoch: i32,
+    pub heartbeat_interval_ms: i32,
+    /// What the member shall have; none when that has not changed.
+    pub assignment: Option<TopicPartitions>,
+}
+
+/// Topics with their names and partitions.
+pub type NamedPartitions = Vec<(TopicId, String, Vec<i32>)>;
+
+/// A member in ConsumerGroupDescribe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerMemberDescription {
+    pub member: String,
+    pub instance: Option<String>,
+    pub rack: Option<String>,
+    pub epoch: i32,
+    pub client: Client,
+    pub topics: Vec<String>,
+    pub regex: Option<String>,
+    pub assignment: NamedPartitions,
+    pub target: NamedPartitions,
+}
+
+/// A group in ConsumerGroupDescribe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerGroupDescription {
+    pub state: &'static str,
+    pub epoch: i32,
+    pub assignment_epoch: i32,
+    pub assignor: &'static str,
+    pub members: Vec<ConsumerMemberDescription>,
 }
 
 /// Stands for a request that waits for its answer.

@@ -103,6 +103,10 @@ pub struct GroupSettings {
     /// Most bytes of names and protocol metadata of the members of one group; with the assignments they must fit one
     /// batch of `__consumer_offsets`.
     pub group_bytes_max: usize,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval: Duration,
     /// `offset.metadata.max.bytes`.
     pub offset_metadata_bytes_max: usize,
     /// Most partitions that one group stores offsets of.
@@ -123,6 +127,8 @@ impl Default for GroupSettings {
             members_max: 10_000,
             groups_max: 10_000,
             group_bytes_max: 768 << 10,
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
             offset_metadata_bytes_max: 4096,
             offsets_per_group_max: 100_000,
             offsets_retention: Duration::from_secs(7 * 86_400),

@@ -117,6 +117,12 @@ pub(super) fn group(error: &GroupError) -> Code {
         // What Kafka answers when a group does not fit its topic.
         GroupError::Unstorable(_) => Code::UnknownServerError,
         GroupError::ProducerFenced(_) => Code::InvalidProducerEpoch,
+        GroupError::FencedMemberEpoch(_) => Code::FencedMemberEpoch,
+        GroupError::StaleMemberEpoch => Code::StaleMemberEpoch,
+        GroupError::UnreleasedInstanceId => Code::UnreleasedInstanceId,
+        GroupError::UnsupportedAssignor(_) => Code::UnsupportedAssignor,
+        GroupError::InvalidRegularExpression(_) => Code::InvalidRegularExpression,
+        GroupError::UnsupportedVersion(_) => Code::UnsupportedVersion,
         GroupError::InvalidProducerIdMapping(_) => Code::InvalidProducerIdMapping,
         GroupError::InvalidTxnState(_) => Code::InvalidTxnState,
     }

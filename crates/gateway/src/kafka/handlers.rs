@@ -77,6 +77,8 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         }
         Api::OffsetCommit
         | Api::TxnOffsetCommit
+        | Api::ConsumerGroupHeartbeat
+        | Api::ConsumerGroupDescribe
         | Api::OffsetFetch
         | Api::OffsetDelete
         | Api::JoinGroup
@@ -154,6 +156,13 @@ fn dispatch_group(
         Api::JoinGroup => {
             let client = groups::client(peer, client_id);
             reply(header, groups::join(broker, client, version, decode(&header, body)?))
+        }
+        Api::ConsumerGroupHeartbeat => {
+            let client = groups::client(peer, client_id);
+            reply(header, groups::consumer_heartbeat(broker, client, version, decode(&header, body)?))
+        }
+        Api::ConsumerGroupDescribe => {
+            reply(header, groups::describe_consumers(broker, version, decode(&header, body)?))
         }
         Api::SyncGroup => reply(header, groups::sync(broker, version, decode(&header, body)?)),
         Api::Heartbeat => reply(header, groups::heartbeat(broker, decode(&header, body)?)),

@@ -52,6 +52,8 @@ pub(super) enum Api {
     DescribeProducers = 61,
     DescribeTransactions = 65,
     ListTransactions = 66,
+    ConsumerGroupHeartbeat = 68,
+    ConsumerGroupDescribe = 69,
     ListConfigResources = 74,
     DescribeTopicPartitions = 75,
 }
@@ -84,7 +86,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 43] = [
+pub(super) static SERVED: [Served; 45] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -137,6 +139,8 @@ pub(super) static SERVED: [Served; 43] = [
     api(Api::DescribeTransactions, 0, 0, 0, table::DESCRIBE_TRANSACTIONS),
     // 2 filters by a regular expression.
     api(Api::ListTransactions, 0, 1, 0, table::LIST_TRANSACTIONS),
+    api(Api::ConsumerGroupHeartbeat, 0, 1, 0, table::CONSUMER_GROUP_HEARTBEAT),
+    api(Api::ConsumerGroupDescribe, 0, 1, 0, table::CONSUMER_GROUP_DESCRIBE),
     api(Api::ListConfigResources, 0, 1, 0, table::LIST_CONFIG_RESOURCES),
     api(Api::DescribeTopicPartitions, 0, 0, 0, table::DESCRIBE_TOPIC_PARTITIONS),
 ];

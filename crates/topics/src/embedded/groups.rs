@@ -1,7 +1,7 @@
 //! The group coordinator: drives the machines of [`crate::groups`] over the log.
 //!
 //! Owns: the groups by name under one lock, their records in `__consumer_offsets`, timers, requests that wait; its
-//! children own the requests: `members` (join, sync, heartbeat, leave), `commits` (storing and fetching offsets),
+//! children own the requests: `members` (join, sync, heartbeat, leave), `consumers` (KIP-848), `commits` (storing and fetching offsets),
 //! `removal` (deletion and expiry), `loading` (the start).
 //! Does not own: Kafka's rules (the machines), when a transaction ends.
 //! Invariants: records enter the log in the order in which the state changes, because both happen under the lock; what
@@ -32,9 +32,12 @@ use crate::groups::records::Key;
 use crate::groups::*;
 use crate::topic::CONSUMER_OFFSETS;
 use crate::transactions::TransactionalProducer;
+use machine::Machine;
 
 mod commits;
+mod consumers;
 mod loading;
+mod machine;
 mod members;
 mod removal;
 
@@ -67,7 +70,7 @@ enum Waiter {
 
 #[derive(Debug)]
 struct Group {
-    classic: ClassicGroup,
+    machine: Machine,
     offsets: GroupOffsets,
     /// The log has a record of the group itself.
     in_log: bool,
@@ -78,13 +81,13 @@ struct Group {
 }
 
 impl Group {
-    fn new(classic: ClassicGroup) -> Self {
-        Self { classic, offsets: GroupOffsets::default(), in_log: false, gate: None, scheduled: None }
+    fn new(machine: Machine) -> Self {
+        Self { machine, offsets: GroupOffsets::default(), in_log: false, gate: None, scheduled: None }
     }
 
     /// Nothing would be lost with it.
     fn is_void(&self) -> bool {
-        self.classic.is_deserted() && self.offsets.is_empty() && !self.in_log
+        self.machine.is_deserted() && self.offsets.is_empty() && !self.in_log
     }
 }
 
@@ -201,7 +204,9 @@ impl State {
                 Effect::Store => {
                     let outcome = store(shared, &name, group, now);
                     let mut after = Step::new(now, &shared.settings.groups);
-                    group.classic.stored(&mut after, outcome);
+                    if let Some(classic) = group.machine.classic() {
+                        classic.stored(&mut after, outcome);
+                    }
                     effects.extend(after.effects);
                 }
                 other => answers.push(other),
@@ -210,6 +215,13 @@ impl State {
         for answer in answers {
             self.waiting.tell(answer, group.gate.as_ref());
         }
+        self.tidy(shared, &name);
+    }
+
+    /// Forgets a group that nobody would miss, and has any other looked at in time.
+    fn tidy(&mut self, shared: &Shared, name: &str) {
+        let Some((name, group)) = self.groups.get_key_value(name) else { return };
+        let name = Arc::clone(name);
         if group.is_void() {
             self.forget(&name);
         } else {
@@ -219,7 +231,7 @@ impl State {
 
     fn reschedule(&mut self, shared: &Shared, name: &Name) {
         let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(wake) = group.classic.wake() else { return };
+        let Some(wake) = group.machine.wake() else { return };
         if group.scheduled.is_some_and(|at| at <= wake) {
             return;
         }
@@ -256,7 +268,7 @@ impl State {
             if self.groups.len() >= max {
                 return Err(GroupError::GroupMaxSizeReached(format!("there are {max} groups already")));
             }
-            let group = Group::new(ClassicGroup::new(shared.group_now()));
+            let group = Group::new(Machine::Classic(ClassicGroup::new(shared.group_now())));
             self.groups.insert(name.into(), group);
         }
         self.groups.get_mut(name).ok_or_else(|| GroupError::GroupIdNotFound(name.to_owned()))
@@ -272,9 +284,13 @@ impl State {
             self.schedule.pop_first();
             let Some(group) = self.groups.get_mut(&name) else { continue };
             group.scheduled = None;
-            let mut step = Step::new(now, &shared.settings.groups);
-            group.classic.fire(&mut step);
-            self.settle(shared, &name, step);
+            if let Some(classic) = group.machine.classic() {
+                let mut step = Step::new(now, &shared.settings.groups);
+                classic.fire(&mut step);
+                self.settle(shared, &name, step);
+            } else {
+                self.fire_consumer(shared, &name, now);
+            }
         }
     }
 }
@@ -305,7 +321,8 @@ impl Tell for HashMap<Ticket, Waiter> {
 /// Puts the group's record into the log.
 fn store(shared: &Shared, name: &str, group: &mut Group, now: Now) -> Result<(), GroupError> {
     let key = Key::Group { group: name.to_owned() }.encode();
-    let record = (key, Some(group.classic.value().encode()));
+    let Some(value) = group.machine.classic().map(|classic| classic.value().encode()) else { return Ok(()) };
+    let record = (key, Some(value));
     match shared.append_group_records(&[record], now) {
         Ok((_, gate)) => {
             group.in_log = true;
@@ -350,18 +367,15 @@ impl Groups {
     /// All groups by name, with a line for each.
     pub fn list(&self) -> Vec<GroupListing> {
         let state = self.shared().groups.state.lock();
-        let listing = |(name, group): (&Name, &Group)| GroupListing {
-            group: name.to_string(),
-            protocol_type: group.classic.protocol_type().unwrap_or_default().to_owned(),
-            state: group.classic.state().name(),
-            kind: "classic",
-        };
-        state.groups.iter().map(listing).collect()
+        state.groups.iter().map(|(name, group)| group.machine.listing(name)).collect()
     }
 
-    /// The group of that name, as it is now.
+    /// A classic group, as it is now.
     pub fn describe(&self, name: &str) -> Option<GroupDescription> {
-        self.shared().groups.state.lock().groups.get(name).map(|group| group.classic.describe())
+        match &self.shared().groups.state.lock().groups.get(name)?.machine {
+            Machine::Classic(group) => Some(group.describe()),
+            Machine::Consumer(_) => None,
+        }
     }
 }
 

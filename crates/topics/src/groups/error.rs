@@ -8,6 +8,18 @@ use base::{ErrorKind, Fault};
 /// An answer of the group coordinator that is no success. The names are those of Kafka's errors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
+    #[error("{0}")]
+    FencedMemberEpoch(String),
+    #[error("the member is in another epoch")]
+    StaleMemberEpoch,
+    #[error("a member with this group.instance.id is still there")]
+    UnreleasedInstanceId,
+    #[error("{0}")]
+    UnsupportedAssignor(String),
+    #[error("{0}")]
+    InvalidRegularExpression(String),
+    #[error("{0}")]
+    UnsupportedVersion(String),
     /// The log cannot take the group's records now.
     #[error("the group coordinator is not available: {0}")]
     CoordinatorNotAvailable(String),
@@ -69,6 +81,9 @@ impl Fault for GroupError {
             | Self::MemberIdRequired => ErrorKind::Unavailable,
             Self::InvalidGroupId
             | Self::InvalidRequest(_)
+            | Self::UnsupportedAssignor(_)
+            | Self::InvalidRegularExpression(_)
+            | Self::UnsupportedVersion(_)
             | Self::InvalidSessionTimeout { .. }
             | Self::InconsistentGroupProtocol
             | Self::GroupMaxSizeReached(_)
@@ -79,10 +94,15 @@ impl Fault for GroupError {
             | Self::GroupIdNotFound(_)
             | Self::UnknownTopicOrPartition
             | Self::InvalidProducerIdMapping(_) => ErrorKind::NotFound,
-            Self::NonEmptyGroup | Self::GroupSubscribedToTopic | Self::InvalidTxnState(_) => {
-                ErrorKind::Conflict
-            }
-            Self::IllegalGeneration | Self::FencedInstanceId | Self::ProducerFenced(_) => ErrorKind::Fenced,
+            Self::NonEmptyGroup
+            | Self::GroupSubscribedToTopic
+            | Self::InvalidTxnState(_)
+            | Self::UnreleasedInstanceId => ErrorKind::Conflict,
+            Self::IllegalGeneration
+            | Self::FencedInstanceId
+            | Self::ProducerFenced(_)
+            | Self::FencedMemberEpoch(_)
+            | Self::StaleMemberEpoch => ErrorKind::Fenced,
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 
+use super::consumer::records::ConsumerKey;
 use super::wire::{Reader, Writer};
 
 const OFFSET_KEY: i16 = 1;
@@ -29,6 +30,8 @@ pub(crate) enum Key {
     Group {
         group: String,
     },
+    /// Of a group of the consumer protocol.
+    Consumer(ConsumerKey),
     /// Of a kind that is not known here; it is left alone, as Kafka does.
     Unknown(i16),
 }
@@ -81,6 +84,7 @@ impl Key {
             Self::Group { group } => {
                 out.i16(GROUP_KEY).string(group);
             }
+            Self::Consumer(key) => return key.encode(),
             Self::Unknown(version) => {
                 out.i16(*version);
             }
@@ -95,7 +99,7 @@ impl Key {
                 Self::Offset { group: read.string()?, topic: read.string()?, partition: read.i32()? }
             }
             GROUP_KEY => Self::Group { group: read.string()? },
-            other => Self::Unknown(other),
+            version => ConsumerKey::decode(bytes).map_or(Self::Unknown(version), Self::Consumer),
         })
     }
 }

@@ -27,6 +27,12 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().ok()
     }
 
+    pub(crate) fn i8(&mut self) -> Option<i8> {
+        self.array().map(i8::from_be_bytes)
+    }
+    pub(crate) fn uuid(&mut self) -> Option<uuid::Uuid> {
+        self.array().map(uuid::Uuid::from_bytes)
+    }
     pub(crate) fn i16(&mut self) -> Option<i16> {
         self.array().map(i16::from_be_bytes)
     }
@@ -136,6 +142,41 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn finish(self) -> Vec<u8> {
         self.out
+    }
+    pub(crate) fn i8(&mut self, value: i8) -> &mut Self {
+        self.out.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+    pub(crate) fn uuid(&mut self, value: uuid::Uuid) -> &mut Self {
+        self.out.extend_from_slice(value.as_bytes());
+        self
+    }
+    fn varint(&mut self, mut value: usize) -> &mut Self {
+        while value >= 0x80 {
+            self.out.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.out.push(value as u8);
+        self
+    }
+    /// The count of a compact array.
+    pub(crate) fn compact_count(&mut self, count: usize) -> &mut Self {
+        self.varint(count + 1)
+    }
+    pub(crate) fn compact_string(&mut self, text: &str) -> &mut Self {
+        self.varint(text.len() + 1);
+        self.out.extend_from_slice(text.as_bytes());
+        self
+    }
+    pub(crate) fn compact_nullable_string(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.compact_string(text),
+            None => self.varint(0),
+        }
+    }
+    /// No tagged fields.
+    pub(crate) fn no_tags(&mut self) -> &mut Self {
+        self.varint(0)
     }
     pub(crate) fn i16(&mut self, value: i16) -> &mut Self {
         self.out.extend_from_slice(&value.to_be_bytes());

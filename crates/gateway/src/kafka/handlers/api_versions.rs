@@ -6,7 +6,7 @@
 
 use futures::FutureExt;
 use kafka_protocol::ResponseError as Code;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
 use super::super::connection::Close;
@@ -16,6 +16,11 @@ use super::super::reply::Reply;
 use super::super::versions::{Api, SERVED, served};
 use super::Answer;
 
+/// The feature that says which group protocols there are: 1 has the consumer protocol (KIP-848).
+const GROUP_VERSION: &str = "group.version";
+/// First ApiVersions whose clients read features that begin at 0 (KAFKA-17011).
+const ZERO_FEATURES_SINCE: i16 = 4;
+
 /// Answers with the list.
 pub(super) async fn list(version: i16, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named =
@@ -23,7 +28,7 @@ pub(super) async fn list(version: i16, request: ApiVersionsRequest) -> ApiVersio
     if version >= 3 && !named {
         return ApiVersionsResponse::default().with_error_code(Code::InvalidRequest.code());
     }
-    response(errors::NONE)
+    with_features(response(errors::NONE), version)
 }
 
 /// A version that does not exist here: the oldest body with error 35 and the list, from which the client chooses.
@@ -42,6 +47,20 @@ fn response(error_code: i16) -> ApiVersionsResponse {
             .with_max_version(served.max)
     });
     ApiVersionsResponse::default().with_error_code(error_code).with_api_keys(list.collect())
+}
+
+/// KIP-584: clients choose the consumer protocol where `group.version` is finalized as 1.
+fn with_features(response: ApiVersionsResponse, version: i16) -> ApiVersionsResponse {
+    let finalized = FinalizedFeatureKey::default()
+        .with_name(GROUP_VERSION.into())
+        .with_min_version_level(1)
+        .with_max_version_level(1);
+    let response = response.with_finalized_features_epoch(0).with_finalized_features(vec![finalized]);
+    if version < ZERO_FEATURES_SINCE {
+        return response;
+    }
+    let supported = SupportedFeatureKey::default().with_name(GROUP_VERSION.into()).with_max_version(1);
+    response.with_supported_features(vec![supported])
 }
 
 /// KIP-511: `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`.

@@ -1,11 +1,12 @@
 //! Consumer groups: those of clients, which the log coordinates, and the consumers inside this process, shown as groups
 //! so that lag tools see how far the tables are.
 //!
-//! Owns: where groups have their coordinator; its children are the requests: `members` (join, sync, heartbeat, leave),
+//! Owns: where groups have their coordinator; its children are the requests: `members` (join, sync, heartbeat, leave), `consumers` (KIP-848),
 //! `offsets` (storing and fetching), `listing` (list, describe, delete), `inner` (how an inner consumer looks).
 //! Does not own: what a group does (topics), the offsets of inner consumers (topics).
 //! Invariants: no client becomes a member of an inner consumer's group or changes its offsets.
 
+mod consumers;
 mod inner;
 mod listing;
 mod members;
@@ -24,6 +25,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::super::{Broker, NODE_ID, errors};
 use super::{GROUP_OPERATIONS, NOT_ASKED, text};
 
+pub(super) use consumers::{consumer_heartbeat, describe_consumers};
 pub(super) use listing::{delete, describe, list};
 pub(super) use members::{heartbeat, join, leave, sync};
 pub(super) use offsets::{commit_in_transaction, commit_offsets, delete_offsets, fetch_offsets};

@@ -206,6 +206,27 @@ pub(in crate::kafka) const TXN_OFFSET_COMMIT: &[Field] = &[
     ]))),
 ];
 
+pub(in crate::kafka) const CONSUMER_GROUP_HEARTBEAT: &[Field] = &[
+    all(Text),      // group
+    all(Text),      // member id
+    all(INT32),     // member epoch
+    all(Text),      // group instance id
+    all(Text),      // rack id
+    all(INT32),     // rebalance timeout
+    all(TEXTS),     // topics
+    since(1, Text), // topic regex
+    all(Text),      // server assignor
+    all(Array(&Struct(&[
+        all(UUID),   // topic id
+        all(INT32S), // partitions
+    ]))),
+];
+
+pub(in crate::kafka) const CONSUMER_GROUP_DESCRIBE: &[Field] = &[
+    all(TEXTS), // groups
+    all(BOOL),  // include authorized operations
+];
+
 pub(in crate::kafka) const OFFSET_FETCH: &[Field] = &[
     between(0, 7, Text), // group
     between(

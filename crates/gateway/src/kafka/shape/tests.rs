@@ -121,6 +121,8 @@ macro_rules! with_request {
             Api::Fetch => $with::<m::FetchRequest>($($arg),*),
             Api::ListOffsets => $with::<m::ListOffsetsRequest>($($arg),*),
             Api::Metadata => $with::<m::MetadataRequest>($($arg),*),
+            Api::ConsumerGroupHeartbeat => $with::<m::ConsumerGroupHeartbeatRequest>($($arg),*),
+            Api::ConsumerGroupDescribe => $with::<m::ConsumerGroupDescribeRequest>($($arg),*),
             Api::TxnOffsetCommit => $with::<m::TxnOffsetCommitRequest>($($arg),*),
             Api::OffsetCommit => $with::<m::OffsetCommitRequest>($($arg),*),
             Api::OffsetFetch => $with::<m::OffsetFetchRequest>($($arg),*),

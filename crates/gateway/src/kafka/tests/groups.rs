@@ -25,6 +25,8 @@ const NON_EMPTY_GROUP: i16 = 68;
 const GROUP_ID_NOT_FOUND: i16 = 69;
 const MEMBER_ID_REQUIRED: i16 = 79;
 const INVALID_TXN_STATE: i16 = 48;
+const UNSUPPORTED_VERSION: i16 = 35;
+const STALE_MEMBER_EPOCH: i16 = 113;
 
 fn group(name: &str) -> m::GroupId {
     m::GroupId(text(name))
@@ -184,6 +186,7 @@ async fn ask_offsets(client: &mut Client, api: Api, v: i16, id: &str) {
             assert_eq!(answer.topics[0].partitions[0].error_code, expected, "version {v}");
         }
         Api::TxnOffsetCommit => in_transaction(client, v, id).await,
+        Api::ConsumerGroupHeartbeat | Api::ConsumerGroupDescribe => follow(client, api, v, id).await,
         Api::OffsetDelete => {
             drop(client.call::<m::OffsetCommitResponse>(Api::OffsetCommit, 8, &commit).await);
             let partition = OffsetDeleteRequestPartition::default();
@@ -207,6 +210,51 @@ async fn ask_offsets(client: &mut Client, api: Api, v: i16, id: &str) {
         }
         other => panic!("{other:?} is asked elsewhere"),
     }
+}
+
+/// A member of the consumer protocol that joins, stores an offset and leaves.
+async fn follow(client: &mut Client, api: Api, v: i16, id: &str) {
+    let version = if api == Api::ConsumerGroupHeartbeat { v } else { 1 };
+    let request = |epoch: i32| {
+        m::ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(group(id))
+            .with_member_id(text("m"))
+            .with_member_epoch(epoch)
+    };
+    let join = request(0)
+        .with_rebalance_timeout_ms(10_000)
+        .with_subscribed_topic_names(Some(vec![name("t")]))
+        .with_topic_partitions(Some(vec![]));
+    let joined: m::ConsumerGroupHeartbeatResponse =
+        client.call(Api::ConsumerGroupHeartbeat, version, &join).await;
+    assert_eq!((joined.error_code, joined.member_epoch), (0, 1), "version {v}");
+    let assigned = &joined.assignment.unwrap().topic_partitions[0].partitions;
+    assert_eq!(assigned, &[0, 1], "version {v}");
+    if api == Api::ConsumerGroupDescribe {
+        let names = vec![group(id), group("none")];
+        let request = m::ConsumerGroupDescribeRequest::default().with_group_ids(names);
+        let answer: m::ConsumerGroupDescribeResponse = client.call(api, v, &request).await;
+        assert_eq!(answer.groups[0].members[0].assignment.topic_partitions[0].topic_name, name("t"));
+        assert_eq!(answer.groups[0].group_state.as_str(), "Stable");
+        assert_eq!(answer.groups[1].error_code, GROUP_ID_NOT_FOUND, "version {v}");
+    }
+    let commit = |epoch: i32| {
+        commit_request(id, 4, None).with_member_id(text("m")).with_generation_id_or_member_epoch(epoch)
+    };
+    for (epoch, version, expected) in [(1, 9, 0), (2, 9, STALE_MEMBER_EPOCH), (1, 8, UNSUPPORTED_VERSION)] {
+        let answer: m::OffsetCommitResponse = client.call(Api::OffsetCommit, version, &commit(epoch)).await;
+        assert_eq!(answer.topics[0].partitions[0].error_code, expected, "version {v}");
+    }
+    assert_eq!(client.join(id, 9).await.error_code, 23, "a classic member beside one that is none");
+    let left: m::ConsumerGroupHeartbeatResponse =
+        client.call(Api::ConsumerGroupHeartbeat, version, &request(-1)).await;
+    assert_eq!((left.error_code, left.member_epoch), (0, -1), "version {v}");
+    // Without members the group takes classic ones, with the offsets that it has.
+    let classic = client.join(id, 9).await;
+    assert_eq!((classic.error_code, client.stored(id).await), (0, 4), "version {v}");
+    let refused: m::ConsumerGroupHeartbeatResponse =
+        client.call(Api::ConsumerGroupHeartbeat, version, &join).await;
+    assert_eq!(refused.error_code, GROUP_ID_NOT_FOUND, "version {v}");
 }
 
 /// Offsets of a transaction: refused outside of one, pending until its end.

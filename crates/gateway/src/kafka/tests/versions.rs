@@ -129,6 +129,8 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         | Api::ListTransactions => transactions::ask(client, api, v).await,
         Api::OffsetCommit
         | Api::TxnOffsetCommit
+        | Api::ConsumerGroupHeartbeat
+        | Api::ConsumerGroupDescribe
         | Api::OffsetDelete
         | Api::JoinGroup
         | Api::SyncGroup

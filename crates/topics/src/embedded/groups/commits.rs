@@ -59,7 +59,8 @@ impl Groups {
         producer: Option<TransactionalProducer<'_>>,
         request: CommitOffsets,
     ) -> Result<CommitOutcome, GroupError> {
-        let bytes: usize = request.topics.iter().map(|(topic, offsets)| topic.len() + 100 * offsets.len()).sum();
+        let bytes: usize =
+            request.topics.iter().map(|(topic, offsets)| topic.len() + 100 * offsets.len()).sum();
         self.ready().await?;
         self.topics.room(bytes).await;
         let (mut outcome, gate) = self.queue_commit(producer, request)?;
@@ -85,19 +86,22 @@ impl Groups {
         let who = &request.identity;
         let group = state.get_or_create(shared, &name, who.generation < 0)?;
         let step = Step::new(shared.group_now(), self.settings());
-        let valid = group.classic.validate_commit(who, producer.is_some());
+        let valid = group.machine.validate_commit(&request, producer.is_some());
         let outcome = match valid {
             Err(error) => Err(error),
             Ok(()) => {
-                if who.generation >= 0 {
-                    group.classic.note_alive(&step, &who.member);
+                if who.generation >= 0
+                    && let Some(classic) = group.machine.classic()
+                {
+                    classic.note_alive(&step, &who.member);
                 }
                 Ok(put(shared, &name, group, step.now, producer, request))
             }
         };
         let transactional = producer.filter(|p| group.offsets.has_pending_of(p.producer_id));
         state.settle(shared, &name, step);
-        if let (Some(producer), Some((name, _))) = (transactional, state.groups.get_key_value(name.as_str())) {
+        if let (Some(producer), Some((name, _))) = (transactional, state.groups.get_key_value(name.as_str()))
+        {
             let name = Arc::clone(name);
             state.transactions.entry(producer.producer_id).or_default().insert(name);
         }
@@ -113,35 +117,61 @@ impl Groups {
         require_stable: bool,
     ) -> FetchedOffsets {
         let shared = self.shared();
+        fetch(&shared.groups.state.lock(), shared.groups_durable(), group, wanted, require_stable)
+    }
+
+    /// As [`Groups::fetch`], for who calls itself a member in an epoch of a consumer group (KIP-848).
+    pub fn fetch_as(
+        &self,
+        (member, epoch): (Option<&str>, i32),
+        group: &str,
+        wanted: Option<Vec<(String, Vec<i32>)>>,
+        require_stable: bool,
+    ) -> Result<FetchedOffsets, GroupError> {
+        let shared = self.shared();
         let durable = shared.groups_durable();
         let state = shared.groups.state.lock();
-        let offsets = state.groups.get(group).map(|group| &group.offsets);
-        let one = |topic: &str, partition: i32| {
-            let unstable = require_stable && offsets.is_some_and(|o| o.is_unstable(topic, partition));
-            let value = offsets.and_then(|o| o.get(topic, partition, durable));
-            if unstable {
-                let error = Some(GroupError::UnstableOffsetCommit);
-                FetchedOffset { error, ..fetched(partition, None) }
-            } else {
-                fetched(partition, value)
-            }
-        };
-        let Some(wanted) = wanted else {
-            let mut all: BTreeMap<String, Vec<FetchedOffset>> = BTreeMap::new();
-            for (topic, partition) in offsets.map(GroupOffsets::partitions).unwrap_or_default() {
-                let found = one(&topic, partition);
-                if found.offset >= 0 || found.error.is_some() {
-                    all.entry(topic).or_default().push(found);
-                }
-            }
-            return all.into_iter().collect();
-        };
-        let topics = wanted.into_iter().map(|(topic, partitions)| {
-            let found = partitions.into_iter().map(|partition| one(&topic, partition)).collect();
-            (topic, found)
-        });
-        topics.collect()
+        if let Some(known) = state.groups.get(group) {
+            known.machine.validate_fetch(member, epoch)?;
+        }
+        Ok(fetch(&state, durable, group, wanted, require_stable))
     }
+}
+
+/// What is stored, below `durable`.
+fn fetch(
+    state: &State,
+    durable: Offset,
+    group: &str,
+    wanted: Option<Vec<(String, Vec<i32>)>>,
+    require_stable: bool,
+) -> FetchedOffsets {
+    let offsets = state.groups.get(group).map(|group| &group.offsets);
+    let one = |topic: &str, partition: i32| {
+        let unstable = require_stable && offsets.is_some_and(|o| o.is_unstable(topic, partition));
+        let value = offsets.and_then(|o| o.get(topic, partition, durable));
+        if unstable {
+            let error = Some(GroupError::UnstableOffsetCommit);
+            FetchedOffset { error, ..fetched(partition, None) }
+        } else {
+            fetched(partition, value)
+        }
+    };
+    let Some(wanted) = wanted else {
+        let mut all: BTreeMap<String, Vec<FetchedOffset>> = BTreeMap::new();
+        for (topic, partition) in offsets.map(GroupOffsets::partitions).unwrap_or_default() {
+            let found = one(&topic, partition);
+            if found.offset >= 0 || found.error.is_some() {
+                all.entry(topic).or_default().push(found);
+            }
+        }
+        return all.into_iter().collect();
+    };
+    let topics = wanted.into_iter().map(|(topic, partitions)| {
+        let found = partitions.into_iter().map(|partition| one(&topic, partition)).collect();
+        (topic, found)
+    });
+    topics.collect()
 }
 
 /// Whether this offset can be stored.

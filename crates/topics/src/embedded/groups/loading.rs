@@ -9,6 +9,8 @@ use super::*;
 use crate::batch::{BatchView, Batches, RecordView};
 use crate::embedded::partition::PartitionState;
 use crate::error::{OpenError, ReadError};
+use crate::groups::consumer::ConsumerGroup;
+use crate::groups::consumer::records::ConsumerKey;
 use crate::groups::offsets::Stored;
 use crate::groups::records::{GroupValue, OffsetValue};
 
@@ -19,6 +21,7 @@ const READ_BYTES: usize = 4 << 20;
 #[derive(Debug, Default)]
 struct Loaded {
     groups: HashMap<String, GroupValue>,
+    consumers: HashMap<String, ConsumerGroup>,
     offsets: HashMap<String, GroupOffsets>,
     skipped: usize,
 }
@@ -71,20 +74,44 @@ impl Loaded {
                 self.offsets_of(group).remove(&(topic, partition));
             }
             (Key::Group { group }, Some(value)) => {
-                self.groups.insert(group, GroupValue::decode(value)?);
+                let value = GroupValue::decode(value)?;
+                self.consumers.remove(&group);
+                self.groups.insert(group, value);
             }
             (Key::Group { group }, None) => {
                 self.groups.remove(&group);
             }
+            (Key::Consumer(key), value) => self.apply_consumer(&key, value)?,
             (Key::Unknown(version), _) => tracing::debug!(version, "a record of groups of an unknown kind"),
         }
         Some(())
     }
 
-    fn into_state(self, now: Now) -> State {
+    fn apply_consumer(&mut self, key: &ConsumerKey, value: Option<&[u8]>) -> Option<()> {
+        let group = key.group();
+        if let (ConsumerKey::Epoch { .. }, None) = (key, value) {
+            self.consumers.remove(group);
+            return Some(());
+        }
+        if value.is_none() && !self.consumers.contains_key(group) {
+            return Some(());
+        }
+        self.groups.remove(group);
+        // Deadlines begin once everything is read.
+        let now = Now { steady: 0, wall: 0 };
+        self.consumers.entry(group.to_owned()).or_default().replay(key, value, now)
+    }
+
+    fn into_state(self, shared: &Shared, now: Now) -> State {
         let mut state = State::default();
         for (name, value) in self.groups {
-            let mut group = Group::new(ClassicGroup::restore(value, now));
+            let mut group = Group::new(Machine::Classic(ClassicGroup::restore(value, now)));
+            group.in_log = true;
+            state.groups.insert(name.into(), group);
+        }
+        for (name, mut machine) in self.consumers {
+            machine.restored(now, &shared.settings.groups, shared);
+            let mut group = Group::new(Machine::Consumer(machine));
             group.in_log = true;
             state.groups.insert(name.into(), group);
         }
@@ -96,11 +123,14 @@ impl Loaded {
             for producer in offsets.producers() {
                 state.transactions.entry(producer).or_default().insert(Arc::clone(&name));
             }
-            let group = state.groups.entry(name).or_insert_with(|| Group::new(ClassicGroup::new(now)));
+            let group = state
+                .groups
+                .entry(name)
+                .or_insert_with(|| Group::new(Machine::Classic(ClassicGroup::new(now))));
             group.offsets = offsets;
         }
         for (name, group) in &mut state.groups {
-            if let Some(wake) = group.classic.wake() {
+            if let Some(wake) = group.machine.wake() {
                 group.scheduled = Some(wake);
                 state.schedule.insert((wake, Arc::clone(name)));
             }
@@ -149,7 +179,7 @@ pub(crate) fn load(shared: &Shared) -> Result<(), OpenError> {
             "records of {CONSUMER_OFFSETS} cannot be read and are left out"
         );
     }
-    let state = loaded.into_state(shared.group_now());
+    let state = loaded.into_state(shared, shared.group_now());
     tracing::debug!(groups = state.groups.len(), "groups are loaded");
     *shared.groups.state.lock() = state;
     Ok(())

@@ -10,7 +10,7 @@ use super::*;
 /// Longest name in a record of groups: lengths have two bytes there.
 const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
-fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), GroupError> {
+pub(super) fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), GroupError> {
     match names.into_iter().find(|name| name.len() > NAME_BYTES_MAX) {
         None => Ok(()),
         Some(long) => Err(GroupError::InvalidRequest(format!(
@@ -52,10 +52,14 @@ impl Groups {
                 let unknown = matches!(error, GroupError::GroupIdNotFound(_));
                 return Err(refused(if unknown { GroupError::UnknownMemberId } else { error }));
             }
+            if let Err(error) = state.make_classic(shared, &request.group) {
+                return Err(refused(error));
+            }
             let ticket = state.ticket(Waiter::Join(waiter));
             let mut step = Step::new(shared.group_now(), self.settings());
-            if let Some(group) = state.groups.get_mut(request.group.as_str()) {
-                group.classic.join(&mut step, &request, ticket);
+            let group = state.groups.get_mut(request.group.as_str());
+            if let Some(classic) = group.and_then(|group| group.machine.classic()) {
+                classic.join(&mut step, &request, ticket);
             }
             state.settle(shared, &request.group, step);
         }
@@ -99,13 +103,15 @@ impl Groups {
         {
             let shared = self.shared();
             let mut state = shared.groups.state.lock();
-            if !state.groups.contains_key(request.group.as_str()) {
+            let known = state.groups.get_mut(request.group.as_str());
+            if known.and_then(|group| group.machine.classic()).is_none() {
                 return Err(GroupError::UnknownMemberId);
             }
             let ticket = state.ticket(Waiter::Sync(waiter));
             let mut step = Step::new(shared.group_now(), self.settings());
-            if let Some(group) = state.groups.get_mut(request.group.as_str()) {
-                group.classic.sync(&mut step, &request, ticket);
+            let group = state.groups.get_mut(request.group.as_str());
+            if let Some(classic) = group.and_then(|group| group.machine.classic()) {
+                classic.sync(&mut step, &request, ticket);
             }
             state.settle(shared, &request.group, step);
         }
@@ -119,9 +125,10 @@ impl Groups {
         }
         let shared = self.shared();
         let mut state = shared.groups.state.lock();
-        let found = state.groups.get_mut(group).ok_or(GroupError::UnknownMemberId)?;
+        let found = state.groups.get_mut(group).and_then(|group| group.machine.classic());
+        let found = found.ok_or(GroupError::UnknownMemberId)?;
         let step = Step::new(shared.group_now(), self.settings());
-        let outcome = found.classic.heartbeat(&step, who);
+        let outcome = found.heartbeat(&step, who);
         state.settle(shared, group, step);
         outcome
     }
@@ -138,11 +145,12 @@ impl Groups {
         let (outcomes, gate) = {
             let shared = self.shared();
             let mut state = shared.groups.state.lock();
-            let Some(found) = state.groups.get_mut(group) else {
+            let found = state.groups.get_mut(group).and_then(|group| group.machine.classic());
+            let Some(found) = found else {
                 return Ok(leaving.iter().map(|_| Err(GroupError::UnknownMemberId)).collect());
             };
             let mut step = Step::new(shared.group_now(), self.settings());
-            let outcomes = found.classic.leave(&mut step, leaving);
+            let outcomes = found.leave(&mut step, leaving);
             state.settle(shared, group, step);
             (outcomes, state.groups.get(group).and_then(|g| g.gate.clone()))
         };

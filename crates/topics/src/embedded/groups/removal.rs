@@ -5,7 +5,6 @@
 //! Invariants: what is forgotten has its tombstone in the log first.
 
 use super::*;
-use crate::groups::classic::State as ClassicState;
 use crate::groups::offsets::At;
 
 /// Most tombstones of one batch: with the longest names they stay below the smallest `max.message.bytes` in use.
@@ -36,12 +35,12 @@ async fn settled<T>(outcome: Result<Answer<T>, GroupError>) -> Result<T, GroupEr
 impl State {
     fn delete_group(&mut self, shared: &Shared, name: &str) -> Result<Option<Gate>, GroupError> {
         let group = self.groups.get(name).ok_or_else(|| GroupError::GroupIdNotFound(name.to_owned()))?;
-        if group.classic.state() != ClassicState::Empty {
+        if group.machine.has_members() {
             return Err(GroupError::NonEmptyGroup);
         }
         let offsets = group.offsets.partitions();
         let mut tombstones: Vec<KeyValue> = offsets.iter().map(|at| offset_tombstone(name, at)).collect();
-        tombstones.push((Key::Group { group: name.to_owned() }.encode(), None));
+        tombstones.extend(group.machine.tombstones(name));
         let gate = bury(shared, &tombstones, shared.group_now())?;
         self.forget(name);
         Ok(gate)
@@ -72,13 +71,13 @@ impl State {
         topics: Vec<(String, Vec<i32>)>,
     ) -> Result<Answer<CommitOutcome>, GroupError> {
         let group = self.groups.get(name).ok_or_else(|| GroupError::GroupIdNotFound(name.to_owned()))?;
-        let has_members = group.classic.state() != ClassicState::Empty;
-        if has_members && !group.classic.uses_consumer_protocol() {
+        let has_members = group.machine.has_members();
+        if has_members && !group.machine.uses_consumer_protocol() {
             return Err(GroupError::NonEmptyGroup);
         }
         let mut gone = Vec::new();
         let outcome = topics.into_iter().map(|(topic, partitions)| {
-            let subscribed = has_members && group.classic.is_subscribed_to(&topic);
+            let subscribed = has_members && group.machine.is_subscribed_to(&topic);
             let outcomes = partitions.into_iter().map(|partition| {
                 let outcome = if shared.topic_and_partition(&topic, partition).is_err() {
                     Err(GroupError::UnknownTopicOrPartition)
@@ -109,14 +108,13 @@ impl State {
             // Topics that went while this node was down, or was about to go down.
             let orphan = |(topic, _): &At| shared.topic(topic).is_none();
             let mut gone: Vec<At> = group.offsets.partitions().into_iter().filter(orphan).collect();
-            if group.classic.is_deserted() {
-                let managed = group.classic.protocol_type().is_some();
-                let deserted = managed.then(|| group.classic.state_since_ms()).filter(|ms| *ms >= 0);
+            if group.machine.is_deserted() {
+                let deserted = group.machine.deserted_since_ms();
                 gone.extend(group.offsets.expired(now.wall, kept_since, deserted));
             }
             gone.sort();
             gone.dedup();
-            let empty = group.classic.is_deserted() && gone.len() == group.offsets.partitions().len();
+            let empty = group.machine.is_deserted() && gone.len() == group.offsets.partitions().len();
             if !gone.is_empty() || empty {
                 work.push((Arc::clone(name), gone));
             }
@@ -124,7 +122,7 @@ impl State {
         for (name, gone) in work {
             let buried = self.remove_offsets(shared, &name, &gone);
             let left = self.groups.get(&name);
-            let done = left.is_some_and(|group| group.classic.is_deserted() && group.offsets.is_empty());
+            let done = left.is_some_and(|group| group.machine.is_deserted() && group.offsets.is_empty());
             let outcome = match buried {
                 Ok(_) if done => self.delete_group(shared, &name),
                 other => other,

@@ -17,7 +17,7 @@ fn offset(partition: i32, offset: i64) -> OffsetToStore {
 fn commit(group: &str, topic: &str, offsets: Vec<OffsetToStore>) -> CommitOffsets {
     let identity = Identity { generation: -1, ..Identity::default() };
     let topics = vec![(topic.to_owned(), offsets)];
-    CommitOffsets { group: group.into(), identity, retention_ms: None, topics }
+    CommitOffsets { group: group.into(), identity, knows_epochs: true, retention_ms: None, topics }
 }
 
 /// The stored offset of a partition; -1 for none.
@@ -257,13 +257,23 @@ fn offsets_of_transactions_count_once_they_are_committed() {
         found[0].1[0].error.clone()
     };
     bench.wait(topics.groups().commit(commit("g", "t", vec![offset(0, 1)]))).expect("stored");
-    for (committed, restarts, expected) in [(true, false, 10), (false, false, 10), (true, true, 30), (false, true, 30)] {
-        let next = if expected == 10 && committed { 10 } else if committed { 30 } else { 99 };
+    for (committed, restarts, expected) in
+        [(true, false, 10), (false, false, 10), (true, true, 30), (false, true, 30)]
+    {
+        let next = if expected == 10 && committed {
+            10
+        } else if committed {
+            30
+        } else {
+            99
+        };
         bench.wait(async {
-            let early = topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, 98)])).await;
+            let early =
+                topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, 98)])).await;
             assert!(matches!(early.expect("looked at")[0].1[0].1, Err(GroupError::InvalidTxnState(_))));
             topics.add_offsets_to_transaction(who).await.expect("added");
-            let outcome = topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, next)])).await;
+            let outcome =
+                topics.groups().commit_in_transaction(who, commit("g", "t", vec![offset(0, next)])).await;
             assert_eq!(outcome.expect("stored")[0].1[0].1, Ok(()));
         });
         let before = stored(&topics, "g", "t", 0);
@@ -272,7 +282,10 @@ fn offsets_of_transactions_count_once_they_are_committed() {
         if restarts {
             drop(topics);
             topics = bench.open();
-            assert_eq!((stored(&topics, "g", "t", 0), unstable(&topics)), (before, Some(GroupError::UnstableOffsetCommit)));
+            assert_eq!(
+                (stored(&topics, "g", "t", 0), unstable(&topics)),
+                (before, Some(GroupError::UnstableOffsetCommit))
+            );
         }
         bench.wait(topics.end_transaction(who, committed)).expect("ended");
         assert_eq!((stored(&topics, "g", "t", 0), unstable(&topics)), (expected, None));

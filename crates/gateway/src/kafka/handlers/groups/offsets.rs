@@ -32,8 +32,8 @@ use kafka_protocol::messages::{
 
 use super::{Broker, Code, errors, is_inner, owned, owned_if_any, text};
 
-/// First OffsetCommit and OffsetFetch that tell a missing group from a wrong generation (KIP-848).
-const GROUP_ID_NOT_FOUND_SINCE: i16 = 9;
+/// First OffsetCommit and OffsetFetch with member epochs, that tell a missing group from a wrong one (KIP-848).
+const MEMBER_EPOCHS_SINCE: i16 = 9;
 /// First OffsetFetch for several groups.
 const SEVERAL_GROUPS_SINCE: i16 = 8;
 
@@ -70,6 +70,7 @@ pub(in super::super) async fn commit_offsets(
             instance: owned_if_any(request.group_instance_id),
             generation: request.generation_id_or_member_epoch,
         },
+        knows_epochs: version >= MEMBER_EPOCHS_SINCE,
         retention_ms: Some(request.retention_time_ms).filter(|ms| *ms >= 0),
         topics,
     };
@@ -80,7 +81,7 @@ pub(in super::super) async fn commit_offsets(
         broker.topics.groups().commit(request).await
     };
     let outcome = outcome.unwrap_or_else(|error| {
-        let old = version < GROUP_ID_NOT_FOUND_SINCE && matches!(error, GroupError::GroupIdNotFound(_));
+        let old = version < MEMBER_EPOCHS_SINCE && matches!(error, GroupError::GroupIdNotFound(_));
         let error = if old { GroupError::IllegalGeneration } else { error };
         everywhere(asked, &error)
     });
@@ -121,6 +122,7 @@ pub(in super::super) async fn commit_in_transaction(
             instance: owned_if_any(request.group_instance_id),
             generation: request.generation_id,
         },
+        knows_epochs: true,
         retention_ms: None,
         topics,
     };
@@ -135,8 +137,9 @@ pub(in super::super) async fn commit_in_transaction(
         broker.topics.groups().commit_in_transaction(producer, commit).await
     };
     let outcome = outcome.unwrap_or_else(|error| {
-        let missing = matches!(error, GroupError::GroupIdNotFound(_));
-        everywhere(asked, &if missing { GroupError::IllegalGeneration } else { error })
+        // The request knows neither member epochs nor groups that are not there.
+        let foreign = matches!(error, GroupError::GroupIdNotFound(_) | GroupError::StaleMemberEpoch);
+        everywhere(asked, &if foreign { GroupError::IllegalGeneration } else { error })
     });
     let topics = outcome.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(partition, outcome)| {
@@ -196,20 +199,33 @@ pub(in super::super) async fn fetch_offsets(
         let wanted = group
             .topics
             .map(|topics| topics.into_iter().map(|t| (owned(t.name.0), t.partition_indexes)).collect());
-        let topics = find(&group.group_id, wanted).into_iter().map(|(name, offsets)| {
-            let partitions = offsets.into_iter().map(|found| {
-                OffsetFetchResponsePartitions::default()
-                    .with_partition_index(found.partition)
-                    .with_committed_offset(found.offset)
-                    .with_committed_leader_epoch(found.leader_epoch)
-                    .with_metadata(Some(text(&found.metadata)))
-                    .with_error_code(code(&found))
-            });
-            OffsetFetchResponseTopics::default().with_name(topic(name)).with_partitions(partitions.collect())
-        });
-        OffsetFetchResponseGroup::default().with_topics(topics.collect()).with_group_id(group.group_id)
+        let who = (group.member_id.as_deref(), group.member_epoch);
+        let found = match consumers.iter().find(|consumed| consumed.group == group.group_id.as_str()) {
+            Some(consumed) => Ok(of_inner(consumed, wanted)),
+            None => broker.topics.groups().fetch_as(who, &group.group_id, wanted, request.require_stable),
+        };
+        let answer = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
+        match found {
+            Ok(found) => answer.with_topics(several(found)),
+            Err(error) => answer.with_error_code(errors::group(&error).code()),
+        }
     });
     OffsetFetchResponse::default().with_groups(groups.collect())
+}
+
+fn several(found: FetchedOffsets) -> Vec<OffsetFetchResponseTopics> {
+    let topics = found.into_iter().map(|(name, offsets)| {
+        let partitions = offsets.into_iter().map(|found| {
+            OffsetFetchResponsePartitions::default()
+                .with_partition_index(found.partition)
+                .with_committed_offset(found.offset)
+                .with_committed_leader_epoch(found.leader_epoch)
+                .with_metadata(Some(text(&found.metadata)))
+                .with_error_code(code(&found))
+        });
+        OffsetFetchResponseTopics::default().with_name(topic(name)).with_partitions(partitions.collect())
+    });
+    topics.collect()
 }
 
 fn code(found: &FetchedOffset) -> i16 {
