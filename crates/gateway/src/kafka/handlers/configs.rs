@@ -177,7 +177,7 @@ impl Detail {
         // In the order in which they would hold, the one that does first.
         let mut synonyms = Vec::new();
         if self.synonyms {
-            if property.source != property.default_source {
+            if property.source != property.default_source || property.default.is_none() {
                 synonyms.push(synonym(property.name, &property.value, property.source));
             }
             if property.default.is_some() {

@@ -1,5 +1,6 @@
 //! Compaction: the last record of each key, whatever happens meanwhile.
 
+use super::transactions::Actor;
 use super::*;
 
 /// A record as it is read: offset, key, value.
@@ -31,15 +32,24 @@ pub(super) fn keyed(records: &[(&str, Option<&str>)], producer: (i64, i16, i32))
     builder.build().expect("batch")
 }
 
-/// All records from the log start on, read in pieces of `bytes`.
+/// All committed records from the log start on, read in pieces of `bytes`.
 pub(super) fn rows(topics: &Topics, bytes: usize) -> Vec<Row> {
+    let marks = topics.partition("t", 0).expect("partition").marks();
+    rows_until(topics, bytes, marks.stable)
+}
+
+fn rows_until(topics: &Topics, bytes: usize, end: i64) -> Vec<Row> {
     let partition = topics.partition("t", 0).expect("partition");
     let marks = partition.marks();
     let (mut from, mut all) = (marks.log_start, Vec::new());
-    while from < marks.durable {
-        let read = partition.read(from, marks.durable, bytes).expect("read");
+    while from < end {
+        let read = partition.read(from, end, bytes).expect("read");
         for batch in Batches::new(&read.bytes) {
-            let records = batch.expect("batch").records(1 << 20).expect("records");
+            let batch = batch.expect("batch");
+            if batch.is_control() || read.is_aborted(&batch) {
+                continue;
+            }
+            let records = batch.records(1 << 20).expect("records");
             for record in &records {
                 let record = record.expect("record");
                 let text = |b: &[u8]| String::from_utf8(b.to_vec()).expect("text");
@@ -298,4 +308,118 @@ fn a_deleted_topic_does_not_wait_for_its_compaction() {
         });
         assert_eq!(topics.offline(), None);
     }
+}
+
+/// A batch of a transaction.
+fn of_transaction(actor: &Actor, sequence: i32, records: &[(&str, Option<&str>)]) -> Bytes {
+    let mut builder = BatchBuilder::new().producer(actor.id, actor.epoch, sequence).transactional();
+    for (key, value) in records {
+        builder.push(1_000_000, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
+    }
+    builder.build().expect("batch")
+}
+
+/// Offsets of markers, and of batches of records of a producer with their number of records.
+fn batches_of(topics: &Topics, producer: i64) -> (Vec<i64>, Vec<(i64, i32)>) {
+    let partition = topics.partition("t", 0).expect("partition");
+    let (mut from, end) = (0, partition.marks().durable);
+    let (mut markers, mut records) = (Vec::new(), Vec::new());
+    while from < end {
+        let read = partition.read(from, end, 1 << 20).expect("read");
+        for batch in Batches::new(&read.bytes) {
+            let batch = batch.expect("batch");
+            if batch.producer_id() == producer {
+                match batch.is_control() {
+                    true => markers.push(batch.base_offset()),
+                    false => records.push((batch.base_offset(), batch.count())),
+                }
+            }
+        }
+        from = read.next;
+    }
+    (markers, records)
+}
+
+#[test]
+fn aborted_records_go_and_markers_follow_them() {
+    let bench = Bench::new();
+    let mut topics = bench.open();
+    create_compacted(&topics, &[]);
+    fill(&bench, &topics, 0..20, 3);
+    let (failed, done) = bench.wait(async {
+        let failed = Actor::init(&topics, "fails").await.expect("init");
+        let done = Actor::init(&topics, "works").await.expect("init");
+        for (actor, value) in [(&done, "right"), (&failed, "wrong")] {
+            actor.add(&topics, &[0]).await.expect("add");
+            for sequence in 0..3 {
+                let key = if sequence < 2 { "a" } else { "b" };
+                let batch = of_transaction(actor, 2 * sequence, &[(key, Some(value)), ("only", None)]);
+                topics
+                    .append_transactional("t", 0, batch, actor.name)
+                    .expect("append")
+                    .await
+                    .expect("append");
+            }
+            actor.end(&topics, value == "right").await.expect("end");
+        }
+        (failed, done)
+    });
+    fill(&bench, &topics, 20..60, 3);
+    let before = last_of_each(&rows(&topics, 900));
+    assert_eq!(before["a"].1.as_deref(), Some("right"));
+    assert_eq!(before["only"].1, None);
+    compact(&bench, &topics);
+    for clean in [true, false] {
+        assert_eq!(last_of_each(&rows(&topics, 900)), before);
+        let (markers, records) = batches_of(&topics, failed.id);
+        assert_eq!((markers.len(), records.len()), (1, 1), "its last batch tells its sequence: {records:?}");
+        assert_eq!(records[0].1, 0, "nothing of it is left to be read");
+        let (markers, records) = batches_of(&topics, done.id);
+        assert_eq!((markers.len(), records.len()), (1, 2), "{records:?}");
+        topics = restart(&bench, topics, clean);
+    }
+    // Producers that are forgotten have no last batch to keep; then the marker of the aborted ones goes, after its time.
+    bench.clock.advance(2 * DAY);
+    topics = restart(&bench, topics, true);
+    for n in 60..63 {
+        fill(&bench, &topics, n..n + 1, 1_000_000);
+        compact(&bench, &topics);
+        bench.clock.advance(60_001);
+    }
+    fill(&bench, &topics, 63..64, 1_000_000);
+    compact(&bench, &topics);
+    let (markers, records) = batches_of(&topics, failed.id);
+    assert_eq!((markers.len(), records.len()), (0, 0), "{markers:?} {records:?}");
+    let (markers, _) = batches_of(&topics, done.id);
+    assert_eq!(markers.len(), 1, "there are records that it ends");
+    let after = last_of_each(&rows(&topics, 900));
+    assert_eq!((after["a"].1.as_deref(), after["b"].1.as_deref()), (Some("right"), Some("right")));
+    assert!(!after.contains_key("only"), "the tombstone had its time, too");
+}
+
+#[test]
+fn nothing_is_compacted_behind_an_open_transaction() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    create_compacted(&topics, &[]);
+    fill(&bench, &topics, 0..100, 3);
+    let open = bench.wait(async {
+        let open = Actor::init(&topics, "open").await.expect("init");
+        open.add(&topics, &[0]).await.expect("add");
+        let batch = of_transaction(&open, 0, &[("k0", Some("undecided"))]);
+        topics.append_transactional("t", 0, batch, open.name).expect("append").await.expect("append");
+        open
+    });
+    fill(&bench, &topics, 100..200, 3);
+    compact(&bench, &topics);
+    let partition = topics.partition("t", 0).expect("partition");
+    let stable = partition.marks().stable;
+    assert_eq!(stable, 200);
+    // Keys whose last committed value lies before the open transaction have it still.
+    let seen = last_of_each(&rows_until(&topics, 900, stable));
+    assert_eq!(seen.len(), 4);
+    bench.wait(open.end(&topics, false)).expect("abort");
+    let before = last_of_each(&rows(&topics, 900));
+    compact(&bench, &topics);
+    assert_eq!(last_of_each(&rows(&topics, 900)), before);
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: which settings are shown. They are read-only here: they come from the configuration file.
 
-use ::topics::ConfigKey;
+use ::topics::{ConfigKey, Settings};
 use kafka_protocol::ResponseError as Code;
 
 use super::super::super::{Broker, NODE_ID};
@@ -20,10 +20,25 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
         let message = format!("there is no broker {name}: the only one is {NODE_ID}");
         return Err((Code::InvalidRequest, message));
     }
-    let (log, default) = (broker.topics.settings(), ::topics::Settings::default());
+    let mut shown_all = settings(broker);
+    // What topics have when nothing is set on them.
+    for key in ConfigKey::all().iter().filter(|key| is_kafkas(key.name)) {
+        let name = synonyms::broker_name(key.name);
+        if let (Some(default), false) = (key.default, shown_all.iter().any(|s| s.name == name)) {
+            shown_all
+                .push(Shown { form: form_code(key.form), ..shown(name, STRING, default, default, key.doc) });
+        }
+    }
+    shown_all.sort_by_key(|s| s.name);
+    Ok(shown_all)
+}
+
+/// What the node was started with.
+fn settings(broker: &Broker) -> Vec<Shown> {
+    let (log, default) = (broker.topics.settings(), Settings::default());
     let listener = format!("PLAINTEXT://{}:{}", broker.host.as_str(), broker.port);
     let fixed = |name, form, value: &str, doc| shown(name, form, value, value, doc);
-    let mut shown_all = vec![
+    let mut all = vec![
         shown("advertised.listeners", STRING, &listener, "", "Where clients connect."),
         fixed("auto.create.topics.enable", BOOLEAN, "true", "Naming a topic in Metadata makes it."),
         shown("broker.id", INT, &NODE_ID.to_string(), "-1", "The id of this node."),
@@ -68,6 +83,14 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
             &crate::admission::Limits::default().request_bytes_max.to_string(),
             "Largest request, bytes.",
         ),
+    ];
+    all.extend(upkeep_settings(log, &default));
+    all
+}
+
+/// When upkeep runs.
+fn upkeep_settings(log: &Settings, default: &Settings) -> [Shown; 3] {
+    [
         shown(
             "log.retention.check.interval.ms",
             LONG,
@@ -82,18 +105,14 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
             &default.cleaner_backoff.as_millis().to_string(),
             "Pause between two looks for something to compact, ms.",
         ),
-        fixed("log.cleaner.enable", BOOLEAN, "true", "Topics with cleanup.policy=compact are compacted."),
-    ];
-    // What topics have when nothing is set on them.
-    for key in ConfigKey::all().iter().filter(|key| is_kafkas(key.name)) {
-        let name = synonyms::broker_name(key.name);
-        if let (Some(default), false) = (key.default, shown_all.iter().any(|s| s.name == name)) {
-            shown_all
-                .push(Shown { form: form_code(key.form), ..shown(name, STRING, default, default, key.doc) });
-        }
-    }
-    shown_all.sort_by_key(|s| s.name);
-    Ok(shown_all)
+        shown(
+            "log.cleaner.enable",
+            BOOLEAN,
+            "true",
+            "true",
+            "Topics with cleanup.policy=compact are compacted.",
+        ),
+    ]
 }
 
 fn is_kafkas(property: &str) -> bool {
