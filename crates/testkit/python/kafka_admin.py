@@ -68,7 +68,7 @@ def confluent(servers):
 
     producer = confluent_kafka.Producer({"bootstrap.servers": servers, "acks": "all"})
     for i in range(20):
-        producer.produce(topic, b"%d" % i, partition=1)
+        producer.produce(topic, b"%d" % i, key=b"%d" % i, partition=1)
     assert producer.flush(20) == 0
     at = confluent_kafka.TopicPartition(topic, 1, 12)
     deleted = admin.delete_records([at])

@@ -38,6 +38,8 @@ pub struct Compacted {
     /// Bytes of the segments that were rewritten, before and after.
     pub bytes_before: u64,
     pub bytes_after: u64,
+    /// Aborted transactions of which nothing but their markers is left.
+    pub forgotten: usize,
 }
 
 /// What a pass may cover.
@@ -189,6 +191,8 @@ impl Pass<'_> {
             return Ok(());
         }
         self.partition.cleaned.fetch_max(end, Ordering::AcqRel);
+        done.forgotten += verdicts.recordless.len();
+        self.partition.settled.lock().aborted.forget(&verdicts.recordless);
         if rewritten > 0 {
             self.partition.restore_txn_indexes(end);
         }

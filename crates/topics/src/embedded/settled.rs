@@ -67,6 +67,13 @@ impl Aborted {
         self.0.drain(..gone);
     }
 
+    /// Forgets those with these markers: no records of theirs are left.
+    pub(crate) fn forget(&mut self, markers: &[Offset]) {
+        if !markers.is_empty() {
+            self.0.retain(|aborted| !markers.contains(&aborted.last_offset));
+        }
+    }
+
     pub(crate) fn all(&self) -> &[AbortedTransaction] {
         &self.0
     }

@@ -66,14 +66,14 @@ pub(crate) fn run(shared: &Shared, retention: bool) -> Upkeep {
     if retention {
         done.removed = retention::run(shared);
     }
-    if compaction::wants_checkpoint(shared) && !shared.space.is_short() {
-        let (sender, stored) = mpsc::sync_channel(1);
-        let queued = push(shared, Work::Checkpoint { done: sender });
-        if !queued || stored.recv().is_err() {
-            return done;
-        }
+    if compaction::wants_checkpoint(shared) && !checkpoint(shared) {
+        return done;
     }
     done.compacted = compaction::run(shared);
+    if done.compacted.forgotten > 0 {
+        // A later pass takes their markers, and no start may tell readers of them then.
+        checkpoint(shared);
+    }
     if done != Upkeep::default() {
         tracing::debug!(?done, "upkeep of the log");
     }
@@ -96,6 +96,15 @@ fn close_due(shared: &Shared) -> usize {
     let queued = push(shared, Work::CloseSegments { partitions: due, done });
     // Without an answer the log has ended.
     if queued && closed.recv().is_ok() { count } else { 0 }
+}
+
+/// Has a checkpoint stored; false when there is no room, or no log any more.
+fn checkpoint(shared: &Shared) -> bool {
+    if shared.space.is_short() {
+        return false;
+    }
+    let (done, stored) = mpsc::sync_channel(1);
+    push(shared, Work::Checkpoint { done }) && stored.recv().is_ok()
 }
 
 fn push(shared: &Shared, work: Work) -> bool {

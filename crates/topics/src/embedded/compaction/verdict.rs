@@ -4,7 +4,9 @@
 //! until their delete horizon (KIP-534), nothing of aborted transactions, the last batch of every producer even if
 //! it is empty.
 //! Does not own: the bytes of a rewritten batch (`batch/rewrite`).
-//! Invariants: a batch of which everything stays keeps its bytes; records beyond what the pass noted stay.
+//! Invariants: a batch of which everything stays keeps its bytes; records beyond what the pass noted stay; the marker of
+//! an aborted transaction stays as long as readers are told of the transaction: without it they would take all that
+//! its producer wrote later for aborted, too.
 
 use std::collections::{HashMap, HashSet};
 
@@ -48,6 +50,8 @@ pub(super) struct Verdicts<'a> {
     producers: HashMap<i64, (i16, Option<Offset>)>,
     /// Producers with records of a transaction whose marker has not been met.
     in_transaction: HashSet<i64>,
+    /// Markers of aborted transactions without any record: readers need not be told of them any more.
+    pub(super) recordless: Vec<Offset>,
 }
 
 impl<'a> Verdicts<'a> {
@@ -68,6 +72,7 @@ impl<'a> Verdicts<'a> {
             aborted: settled.aborted.overlapping(0, end),
             producers: settled.producers.last_batches(),
             in_transaction: HashSet::new(),
+            recordless: Vec::new(),
         }
     }
 
@@ -135,8 +140,13 @@ impl<'a> Verdicts<'a> {
             let emptied = batch.count() == 0 && !stays_empty;
             return Ok(if emptied { Kept::Nothing } else { Kept::Whole });
         }
+        let offset = batch.base_offset();
+        let is_told = self.aborted.iter().any(|aborted| aborted.last_offset == offset);
+        if is_told {
+            self.recordless.push(offset);
+        }
         match batch.delete_horizon_ms() {
-            Some(horizon) if self.now_ms >= horizon => Ok(without_records(batch, stays_empty)),
+            Some(horizon) if self.now_ms >= horizon && !is_told => Ok(without_records(batch, stays_empty)),
             Some(_) => Ok(Kept::Whole),
             None => {
                 let records = batch.records(self.decompressed_bytes_max)?;

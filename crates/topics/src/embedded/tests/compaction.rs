@@ -310,6 +310,21 @@ fn a_deleted_topic_does_not_wait_for_its_compaction() {
     }
 }
 
+/// What a client is told of aborted transactions ends with markers that it finds.
+fn told_transactions_end(topics: &Topics) {
+    let partition = topics.partition("t", 0).expect("partition");
+    let (mut from, end) = (0, partition.marks().stable);
+    let (mut markers, mut told) = (Vec::new(), Vec::new());
+    while from < end {
+        let read = partition.read(from, end, 1 << 20).expect("read");
+        let batches = Batches::new(&read.bytes).map(|batch| batch.expect("batch"));
+        markers.extend(batches.filter(|b| b.is_control() && b.count() > 0).map(|b| b.base_offset()));
+        told.extend(read.aborted.iter().map(|aborted| aborted.last_offset));
+        from = read.next;
+    }
+    assert!(told.iter().all(|marker| markers.contains(marker)), "{told:?} {markers:?}");
+}
+
 /// A batch of a transaction.
 fn of_transaction(actor: &Actor, sequence: i32, records: &[(&str, Option<&str>)]) -> Bytes {
     let mut builder = BatchBuilder::new().producer(actor.id, actor.epoch, sequence).transactional();
@@ -371,6 +386,7 @@ fn aborted_records_go_and_markers_follow_them() {
     compact(&bench, &topics);
     for clean in [true, false] {
         assert_eq!(last_of_each(&rows(&topics, 900)), before);
+        told_transactions_end(&topics);
         let (markers, records) = batches_of(&topics, failed.id);
         assert_eq!((markers.len(), records.len()), (1, 1), "its last batch tells its sequence: {records:?}");
         assert_eq!(records[0].1, 0, "nothing of it is left to be read");
@@ -384,10 +400,14 @@ fn aborted_records_go_and_markers_follow_them() {
     for n in 60..63 {
         fill(&bench, &topics, n..n + 1, 1_000_000);
         compact(&bench, &topics);
+        told_transactions_end(&topics);
+        topics = restart(&bench, topics, false);
+        told_transactions_end(&topics);
         bench.clock.advance(60_001);
     }
     fill(&bench, &topics, 63..64, 1_000_000);
     compact(&bench, &topics);
+    told_transactions_end(&topics);
     let (markers, records) = batches_of(&topics, failed.id);
     assert_eq!((markers.len(), records.len()), (0, 0), "{markers:?} {records:?}");
     let (markers, _) = batches_of(&topics, done.id);
