@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 pub use pipelines::PipelineBlock;
 pub use problem::{Place, Problem, Problems};
-pub use server::ListenBlock;
 pub(crate) use server::refuse_beyond_loopback;
+pub use server::{BrokerBlock, ListenBlock};
 pub use topics::TopicBlock;
 
 use interpolate::Variables;
@@ -41,6 +41,7 @@ pub struct Config {
     pub topics: Vec<TopicBlock>,
     pub pipelines: Vec<PipelineBlock>,
     pub listen: ListenBlock,
+    pub broker: BrokerBlock,
     /// `observability.logs.level`.
     pub log_level: Option<String>,
 }
@@ -105,7 +106,7 @@ impl Config {
         self.read_topics(&mut block, &directory);
         self.read_pipelines(&mut block, &directory);
         if let Some(server) = block.block("server") {
-            server::read(server, &mut self.listen);
+            server::read(server, &mut self.listen, &mut self.broker);
         }
         if let Some(observability) = block.block("observability") {
             server::read_observability(observability, &mut self.log_level);

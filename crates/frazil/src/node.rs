@@ -201,10 +201,11 @@ async fn open(
 
 /// The layers, lowest first.
 async fn open_parts(
-    settings: NodeSettings,
+    mut settings: NodeSettings,
     supervisor: &Supervisor,
     compute: Handle,
 ) -> anyhow::Result<Parts> {
+    settings.config.broker.apply(&mut settings.log);
     let clock: SharedClock = Arc::new(SystemClock);
     let below = {
         let (supervisor, clock, compute) = (supervisor.clone(), Arc::clone(&clock), compute.clone());

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::admission::{Admission, Limits};
 
 /// The node id that clients see. There is one node.
-const NODE_ID: i32 = 1;
+const NODE_ID: i32 = 0;
 /// Pause after a failed accept, which mostly means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

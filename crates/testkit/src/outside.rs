@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-fn tool(variable: &str) -> Result<PathBuf> {
+/// Where the test command says that a program or directory is.
+pub(crate) fn tool(variable: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable)
         .with_context(|| format!("{variable} is not set: run the tests with `cargo xtask test`"))?;
     Ok(path.into())

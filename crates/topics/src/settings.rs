@@ -24,6 +24,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Partitions of a topic that is created without saying how many.
     pub partitions_default: i32,
+    /// Whether a topic comes into being when a client asks for it by name (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
     /// Most partitions of one topic.
     pub partitions_max: i32,
     /// A producer id that wrote nothing for so long is forgotten.
@@ -66,6 +68,7 @@ impl Default for Settings {
             decompressed_bytes_max: 64 << 20,
             reserve_bytes: 64 << 20,
             partitions_default: 1,
+            auto_create_topics: true,
             partitions_max: 10_000,
             producer_expiry: Duration::from_secs(86_400),
             producers_max: 10_000,

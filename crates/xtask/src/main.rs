@@ -1,8 +1,9 @@
-//! Development tasks: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
+//! Development tasks: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask tidy`, `cargo xtask bench`.
 //!
 //! Owns: what "the tests" are, in which order, and the set-up they need.
 //! Does not own: the tests themselves.
 
+mod conformance;
 mod setup;
 mod tests;
 mod tidy;
@@ -13,6 +14,8 @@ const USAGE: &str = "\
 usage: cargo xtask <task>
 
   test [--long]   tidy, build, all tests, with real outside clients; --long adds the campaigns
+  conformance [SUITE [ID…]]
+                  suites that others wrote, against a node: librdkafka, rdkafka, kafka-python, java; all without SUITE
   bench [ROWS]    builds for release and prints the figures of docs/benchmarks.md
   tidy            the architecture as a test: layers, owners, budgets, documents
 ";
@@ -23,6 +26,11 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => tests::run(false),
         ["test", "--long"] => tests::run(true),
+        ["conformance", "--help"] => {
+            print!("{}", conformance::HELP);
+            return ExitCode::SUCCESS;
+        }
+        ["conformance", suite_and_ids @ ..] => conformance::run(suite_and_ids),
         ["bench"] => tests::bench("1000000"),
         ["bench", rows] => tests::bench(rows),
         ["tidy"] => tidy::run(),

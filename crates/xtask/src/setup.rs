@@ -1,8 +1,14 @@
 //! Set-up of the outside clients that judge us.
 //!
-//! Owns: the Python environment (pinned, kept beside the build's target directory) and the Debian packages.
+//! Owns: the Python environment (pinned, kept beside the build's target directory) and the Debian packages; the suites
+//! of the conformance command in the modules below.
 //! Does not own: what is done with them.
 //! Invariants: everything is there afterwards, or the error is the one line to type.
+
+pub(crate) mod kafka_tools;
+pub(crate) mod librdkafka;
+pub(crate) mod python_suite;
+pub(crate) mod rdkafka_crate;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +25,8 @@ pub(crate) struct OutsideClients {
     pub(crate) psql: PathBuf,
     /// DuckDB's extensions as it wants them laid out: `<dir>/v<version>/<platform>/*.duckdb_extension`.
     pub(crate) duckdb_extensions: PathBuf,
+    /// The sources of librdkafka with its test-runner built.
+    pub(crate) librdkafka: PathBuf,
 }
 
 /// Finds or installs all of them.
@@ -27,7 +35,8 @@ pub(crate) fn outside_clients() -> Result<OutsideClients> {
     let psql = debian("psql", "postgresql-client")?;
     let python = python()?;
     let duckdb_extensions = duckdb_extensions(&python)?;
-    Ok(OutsideClients { python, kcat, psql, duckdb_extensions })
+    let librdkafka = librdkafka::test_runner()?;
+    Ok(OutsideClients { python, kcat, psql, duckdb_extensions, librdkafka })
 }
 
 fn which(program: &str) -> Option<PathBuf> {
@@ -36,7 +45,18 @@ fn which(program: &str) -> Option<PathBuf> {
 
 /// A program from a Debian package: installed when we may, else the line to type.
 fn debian(program: &str, package: &str) -> Result<PathBuf> {
-    if let Some(path) = which(program) {
+    debian_package(package, || which(program)).with_context(|| format!("{program} is missing"))
+}
+
+/// A C header from a Debian package.
+fn debian_header(header: &str, package: &str) -> Result<()> {
+    let find = || Some(Path::new("/usr/include").join(header)).filter(|path| path.is_file());
+    debian_package(package, find).map(drop).with_context(|| format!("{header} is missing"))
+}
+
+/// What `find` looks for, after installing the package that brings it.
+fn debian_package(package: &str, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(path) = find() {
         return Ok(path);
     }
     let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
@@ -48,13 +68,76 @@ fn debian(program: &str, package: &str) -> Result<PathBuf> {
         install.env("DEBIAN_FRONTEND", "noninteractive");
         quiet(&mut install).with_context(|| format!("apt-get install {package}"))?;
     }
-    which(program).with_context(|| format!("{program} is missing; type: sudo apt-get install -y {package}"))
+    find().with_context(|| format!("type: sudo apt-get install -y {package}"))
 }
 
 fn quiet(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// Runs a command and fails with the end of what it printed; for builds, which print a lot.
+fn build_step(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().with_context(|| shown.clone())?;
+    if !output.status.success() {
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+        bail!("{shown} ended with {}:\n{tail}", output.status);
+    }
+    Ok(())
+}
+
+/// What a directory was made from: it is made again when that changes, or when making it broke off.
+struct Stamp {
+    file: PathBuf,
+    recipe: String,
+}
+
+impl Stamp {
+    fn of(dir: &Path, recipe: String) -> Self {
+        Self { file: dir.join("made-from"), recipe }
+    }
+
+    fn is_current(&self) -> bool {
+        fs::read_to_string(&self.file).is_ok_and(|made| made == self.recipe)
+    }
+
+    fn set(&self) -> Result<()> {
+        Ok(fs::write(&self.file, &self.recipe)?)
+    }
+}
+
+/// An empty directory below the target directory.
+fn fresh(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
+    }
+    fs::create_dir_all(dir).with_context(|| dir.display().to_string())
+}
+
+/// Where the suites of the conformance command live.
+fn suites_dir() -> Result<PathBuf> {
+    let dir = target_dir().join("conformance");
+    fs::create_dir_all(&dir)?;
+    Ok(dir.canonicalize()?)
+}
+
+/// Compares a downloaded file with the checksum that we looked at.
+fn verify_sha256(file: &Path, expected: &str) -> Result<()> {
+    let output = Command::new("sha256sum").arg(file).output().context("sha256sum")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = text.split_whitespace().next().unwrap_or_default();
+    if found != expected {
+        bail!(
+            "{} has the SHA-256 {found}, expected is {expected}: it is not what was reviewed",
+            file.display()
+        );
     }
     Ok(())
 }

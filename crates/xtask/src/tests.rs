@@ -34,7 +34,20 @@ pub(crate) fn bench(rows: &str) -> Result<()> {
     })
 }
 
-fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Builds what the tests run.
+pub(crate) fn build() -> Result<()> {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(["build", "--workspace", "--all-targets"]);
+    as_from_a_shell(&mut command);
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("cargo build ended with {status}");
+    }
+    Ok(())
+}
+
+/// One step with its name and how long it took.
+pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("== {name}");
     let begun = Instant::now();
     let value = work().with_context(|| format!("{name} failed"))?;
@@ -46,13 +59,8 @@ fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<(
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.args(args).env("FRAZIL_PYTHON", &clients.python).env("FRAZIL_KCAT", &clients.kcat);
     command.env("FRAZIL_PSQL", &clients.psql).env("FRAZIL_DUCKDB_EXTENSIONS", &clients.duckdb_extensions);
-    // What cargo tells a program it runs would make build scripts run again, and with them most of the dependencies.
-    for (name, _) in std::env::vars_os() {
-        let told = name.to_string_lossy().into_owned();
-        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") || told == "CARGO_BIN_NAME" {
-            command.env_remove(name);
-        }
-    }
+    command.env("FRAZIL_LIBRDKAFKA", &clients.librdkafka);
+    as_from_a_shell(&mut command);
     if long {
         command.env("FRAZIL_LONG", "1");
     }
@@ -61,4 +69,14 @@ fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<(
         bail!("cargo {} ended with {status}", args.join(" "));
     }
     Ok(())
+}
+
+/// What cargo tells a program it runs would make build scripts run again, and with them most of the dependencies.
+pub(crate) fn as_from_a_shell(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy().into_owned();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") || told == "CARGO_BIN_NAME" {
+            command.env_remove(name);
+        }
+    }
 }

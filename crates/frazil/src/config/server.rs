@@ -1,4 +1,6 @@
 //! The blocks `server` and `observability`.
+//!
+//! `server.kafka` holds broker settings under Kafka's own names, because people know them.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,9 +16,31 @@ pub struct ListenBlock {
     pub postgres: Option<u16>,
 }
 
+/// Kafka's broker settings; none keeps the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerBlock {
+    /// `num.partitions`.
+    pub partitions_default: Option<i32>,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: Option<bool>,
+}
+
+impl BrokerBlock {
+    /// The log's settings with what this block says.
+    pub fn apply(&self, settings: &mut ::topics::Settings) {
+        if let Some(count) = self.partitions_default {
+            settings.partitions_default = count;
+        }
+        if let Some(enabled) = self.auto_create_topics {
+            settings.auto_create_topics = enabled;
+        }
+    }
+}
+
+pub(super) const BROKER_KEYS: &[&str] = &["num.partitions", "auto.create.topics.enable"];
 pub(super) const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
 
-pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock) {
+pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock, broker: &mut BrokerBlock) {
     if let Some(mut doors) = block.block("listen") {
         for (name, slot) in [
             ("kafka", &mut listen.kafka),
@@ -31,7 +55,20 @@ pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock) {
         }
         doors.close(DOORS, &["flight_sql", "s3"]);
     }
-    block.close(&["listen"], &["auth", "tls", "limits"]);
+    if let Some(settings) = block.block("kafka") {
+        read_broker(settings, broker);
+    }
+    block.close(&["listen", "kafka"], &["auth", "tls", "limits"]);
+}
+
+fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock) {
+    if let Some(count) = block.number("num.partitions", 1) {
+        broker.partitions_default = Some(count);
+    }
+    if let Some(enabled) = block.boolean("auto.create.topics.enable") {
+        broker.auto_create_topics = Some(enabled);
+    }
+    block.close(BROKER_KEYS, &[]);
 }
 
 pub(super) fn read_observability(mut block: Block<'_>, log_level: &mut Option<String>) {

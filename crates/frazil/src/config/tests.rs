@@ -70,6 +70,7 @@ pipelines:
     on_error: { retry: 3, then: pause }
 server:
   listen: { kafka: "127.0.0.1:19092", http: 18080 }
+  kafka: { num.partitions: 4, auto.create.topics.enable: false }
 observability:
   logs: { level: debug }
 "#;
@@ -111,6 +112,9 @@ fn the_whole_form_is_read() {
         (config.listen.kafka, config.listen.http, config.listen.postgres),
         (Some(19_092), Some(18_080), None)
     );
+    let mut log = ::topics::Settings::default();
+    config.broker.apply(&mut log);
+    assert_eq!((log.partitions_default, log.auto_create_topics), (4, false));
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
 

@@ -101,6 +101,12 @@ pub(super) const ALL: &[ConfigKey] = &[
         "Largest batch that is taken, bytes.",
     ),
     key(
+        "message.format.version",
+        Some("3.0-IV1"),
+        ConfigForm::Text,
+        "Kept for tools: as in Kafka since 3.0 it has no effect.",
+    ),
+    key(
         "message.timestamp.after.max.ms",
         Some("3600000"),
         ConfigForm::Long(0, i64::MAX),

@@ -35,8 +35,15 @@ fn the_documented_example_is_valid() {
 fn every_key_is_documented() {
     let document = document();
     let example = yaml_of(&document);
-    let keys =
-        [BLOCKS, topics::KEYS, topics::ICEBERG_KEYS, pipelines::KEYS, pipelines::INTO_KEYS, server::DOORS];
+    let keys = [
+        BLOCKS,
+        topics::KEYS,
+        topics::ICEBERG_KEYS,
+        pipelines::KEYS,
+        pipelines::INTO_KEYS,
+        server::DOORS,
+        server::BROKER_KEYS,
+    ];
     for key in keys.into_iter().flatten() {
         let words = |line: &str| line.split([' ', '{', '[', ',']).any(|word| word == format!("{key}:"));
         assert!(example.lines().any(words), "docs/configuration.md does not show `{key}`");

@@ -95,7 +95,7 @@ pub(super) async fn answer(
         if enough || !wait_for_more(&mut topics, &mut topics_changed, deadline).await {
             return Ok(Some(encode::reply(&header, None, &topics, wanted.read_committed)?));
         }
-        drop_deleted(&broker, &mut topics);
+        drop_deleted(&broker, header.version, &mut topics);
     }
 }
 
@@ -225,11 +225,13 @@ async fn wait_for_more(
 }
 
 /// Topics that were deleted meanwhile fail; the handles on their partitions would live on.
-fn drop_deleted(broker: &Broker, topics: &mut [TopicFetch]) {
+fn drop_deleted(broker: &Broker, version: i16, topics: &mut [TopicFetch]) {
+    let missing =
+        if version >= TOPIC_IDS_SINCE { Code::UnknownTopicId } else { Code::UnknownTopicOrPartition };
     for partition in topics.iter_mut().flat_map(|t| &mut t.partitions) {
         let id = partition.source.as_ref().map(|source| source.partition.topic().id);
         if id.is_some_and(|id| broker.topics.topic_by_id(id).is_none()) {
-            partition.fail(Code::UnknownTopicOrPartition);
+            partition.fail(missing);
         }
     }
 }

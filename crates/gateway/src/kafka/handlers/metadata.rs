@@ -31,7 +31,9 @@ pub(super) async fn describe(
     let topics = match wanted {
         None => broker.topics.list().iter().map(|topic| known(&broker, topic, operations)).collect(),
         Some(wanted) => {
-            let mut may_create = if request.allow_auto_topic_creation { CREATED_MAX } else { 0 };
+            // Both sides must want it: the node's setting and the client's `allow.auto.create.topics` (KIP-361).
+            let both = request.allow_auto_topic_creation && broker.topics.settings().auto_create_topics;
+            let mut may_create = if both { CREATED_MAX } else { 0 };
             let mut topics = Vec::new();
             for topic in wanted {
                 topics.push(one(&broker, topic, operations, &mut may_create).await);

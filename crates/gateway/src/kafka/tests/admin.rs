@@ -106,7 +106,7 @@ async fn properties_are_set_reset_and_listed() {
     assert_eq!(alter(&mut client, &[("retention.ms", 0, Some("7"))], false).await.0, 0);
     let set = describe(&mut client, TOPIC, "t", Some("retention.ms")).await;
     assert_eq!(synonyms(&set, "retention.ms"), [("retention.ms".to_owned(), "7".to_owned(), 1), default]);
-    let broker = describe(&mut client, BROKER, "1", None).await;
+    let broker = describe(&mut client, BROKER, &NODE_ID.to_string(), None).await;
     assert!(broker.iter().any(|c| c.name.as_str() == "num.partitions") && broker.iter().all(|c| c.read_only));
     node.stop().await;
 }
@@ -133,8 +133,8 @@ async fn topics_are_created_one_by_one() {
         topic("none", 0, 1),
         topic("twice", 1, 1),
         topic("twice", 2, 1),
-        topic("assigned", -1, -1).with_assignments(vec![assignment(1, 1), assignment(0, 1)]),
-        topic("elsewhere", -1, -1).with_assignments(vec![assignment(0, 2)]),
+        topic("assigned", -1, -1).with_assignments(vec![assignment(1, NODE_ID), assignment(0, NODE_ID)]),
+        topic("elsewhere", -1, -1).with_assignments(vec![assignment(0, NODE_ID + 1)]),
     ];
     let request =
         |validate| CreateTopicsRequest::default().with_topics(topics.clone()).with_validate_only(validate);

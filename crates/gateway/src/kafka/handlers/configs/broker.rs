@@ -40,7 +40,13 @@ fn settings(broker: &Broker) -> Vec<Shown> {
     let fixed = |name, form, value: &str, doc| shown(name, form, value, value, doc);
     let mut all = vec![
         shown("advertised.listeners", STRING, &listener, "", "Where clients connect."),
-        fixed("auto.create.topics.enable", BOOLEAN, "true", "Naming a topic in Metadata makes it."),
+        shown(
+            "auto.create.topics.enable",
+            BOOLEAN,
+            &log.auto_create_topics.to_string(),
+            &default.auto_create_topics.to_string(),
+            "Naming a topic in Metadata makes it.",
+        ),
         shown("broker.id", INT, &NODE_ID.to_string(), "-1", "The id of this node."),
         fixed("compression.type", STRING, "producer", "Batches are kept as they were sent."),
         fixed("default.replication.factor", INT, "1", "This log keeps one copy."),
