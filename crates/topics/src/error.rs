@@ -45,6 +45,9 @@ pub enum AppendError {
     /// A record of the batch is not allowed here (for example without a key on a compacted topic).
     #[error("invalid record: {0}")]
     InvalidRecord(String),
+    /// Which records of the batch have no key, counted from 0, where the topic needs keys.
+    #[error("{} records have no key, which cleanup.policy=compact needs", .0.len())]
+    KeysMissing(Vec<i32>),
     #[error("timestamp {0} is outside the range that the topic takes")]
     InvalidTimestamp(i64),
     #[error("sequence {got} of producer {producer_id} is out of order: expected {expected}")]
@@ -133,7 +136,9 @@ pub enum TopicError {
     /// The log's own topics are made by the log, keep their properties and stay.
     #[error("topic {0} is internal: the log makes and keeps it itself")]
     Internal(String),
-    #[error("replication factor {0}: this log keeps one copy, ask for 1 or -1")]
+    #[error(
+        "replication factor {0}: this log keeps one copy, ask for 1 or -1 (or allow up to `replication.factor.max`)"
+    )]
     ReplicationFactor(i16),
     #[error("cannot store the topic")]
     Control(#[from] storage::ControlError),
@@ -161,6 +166,7 @@ impl Fault for AppendError {
             | Self::UnsupportedMagic(_)
             | Self::TooLarge { .. }
             | Self::InvalidRecord(_)
+            | Self::KeysMissing(_)
             | Self::InvalidTimestamp(_)
             | Self::InternalTopic(_) => ErrorKind::Invalid,
             Self::OutOfOrderSequence { .. } | Self::InvalidTransactionState(_) => ErrorKind::Conflict,

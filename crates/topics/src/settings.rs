@@ -26,6 +26,8 @@ pub struct Settings {
     pub partitions_default: i32,
     /// Whether a topic comes into being when a client asks for it by name (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
+    /// Largest replication factor that a new topic may ask for; one copy is kept whatever it says.
+    pub replication_factor_max: i16,
     /// Most partitions of one topic.
     pub partitions_max: i32,
     /// A producer id that wrote nothing for so long is forgotten.
@@ -69,6 +71,7 @@ impl Default for Settings {
             reserve_bytes: 64 << 20,
             partitions_default: 1,
             auto_create_topics: true,
+            replication_factor_max: 1,
             partitions_max: 10_000,
             producer_expiry: Duration::from_secs(86_400),
             producers_max: 10_000,

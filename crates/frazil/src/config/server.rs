@@ -23,6 +23,8 @@ pub struct BrokerBlock {
     pub partitions_default: Option<i32>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: Option<bool>,
+    /// `replication.factor.max`, which Kafka does not have: its largest is the number of brokers.
+    pub replication_factor_max: Option<i16>,
 }
 
 impl BrokerBlock {
@@ -34,10 +36,14 @@ impl BrokerBlock {
         if let Some(enabled) = self.auto_create_topics {
             settings.auto_create_topics = enabled;
         }
+        if let Some(max) = self.replication_factor_max {
+            settings.replication_factor_max = max;
+        }
     }
 }
 
-pub(super) const BROKER_KEYS: &[&str] = &["num.partitions", "auto.create.topics.enable"];
+pub(super) const BROKER_KEYS: &[&str] =
+    &["num.partitions", "auto.create.topics.enable", "replication.factor.max"];
 pub(super) const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
 
 pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock, broker: &mut BrokerBlock) {
@@ -68,6 +74,11 @@ fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock) {
     if let Some(enabled) = block.boolean("auto.create.topics.enable") {
         broker.auto_create_topics = Some(enabled);
     }
+    let factor = block.parsed("replication.factor.max", |text| match text.parse::<i16>() {
+        Ok(max) if max >= 1 => Ok(max),
+        _ => Err(format!("`{text}` is no whole number from 1 to {}", i16::MAX)),
+    });
+    broker.replication_factor_max = factor.or(broker.replication_factor_max);
     block.close(BROKER_KEYS, &[]);
 }
 

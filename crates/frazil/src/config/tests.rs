@@ -70,7 +70,7 @@ pipelines:
     on_error: { retry: 3, then: pause }
 server:
   listen: { kafka: "127.0.0.1:19092", http: 18080 }
-  kafka: { num.partitions: 4, auto.create.topics.enable: false }
+  kafka: { num.partitions: 4, auto.create.topics.enable: false, replication.factor.max: 3 }
 observability:
   logs: { level: debug }
 "#;
@@ -114,7 +114,8 @@ fn the_whole_form_is_read() {
     );
     let mut log = ::topics::Settings::default();
     config.broker.apply(&mut log);
-    assert_eq!((log.partitions_default, log.auto_create_topics), (4, false));
+    let set = (log.partitions_default, log.auto_create_topics, log.replication_factor_max);
+    assert_eq!(set, (4, false, 3));
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
 

@@ -21,7 +21,7 @@ pub(super) fn append(error: &AppendError) -> Code {
         AppendError::CorruptBatch(_) => Code::CorruptMessage,
         AppendError::UnsupportedMagic(_) => Code::UnsupportedForMessageFormat,
         AppendError::TooLarge { .. } => Code::MessageTooLarge,
-        AppendError::InvalidRecord(_) => Code::InvalidRecord,
+        AppendError::InvalidRecord(_) | AppendError::KeysMissing(_) => Code::InvalidRecord,
         AppendError::InvalidTimestamp(_) => Code::InvalidTimestamp,
         AppendError::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         AppendError::ProducerFenced { .. } | AppendError::WriterFenced { .. } => Code::InvalidProducerEpoch,

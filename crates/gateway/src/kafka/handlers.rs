@@ -14,6 +14,7 @@ mod log_dirs;
 mod metadata;
 mod offsets;
 mod produce;
+mod quorum;
 mod quotas;
 mod records;
 mod replicas;
@@ -63,6 +64,9 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         Api::OffsetForLeaderEpoch => reply(header, offsets::for_leader_epoch(broker, decode(&header, body)?)),
         Api::Metadata => reply(header, metadata::describe(broker, header.version, decode(&header, body)?)),
         Api::ApiVersions => reply(header, api_versions::list(header.version, decode(&header, body)?)),
+        Api::DescribeQuorum => {
+            reply(header, quorum::describe(broker, header.version, decode(&header, body)?))
+        }
         Api::DescribeCluster => reply(header, cluster::describe(broker, decode(&header, body)?)),
         Api::InitProducerId
         | Api::AddPartitionsToTxn

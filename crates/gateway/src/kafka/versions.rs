@@ -48,6 +48,7 @@ pub(super) enum Api {
     OffsetDelete = 47,
     DescribeClientQuotas = 48,
     AlterClientQuotas = 49,
+    DescribeQuorum = 55,
     DescribeCluster = 60,
     DescribeProducers = 61,
     DescribeTransactions = 65,
@@ -86,7 +87,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 45] = [
+pub(super) static SERVED: [Served; 46] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -134,6 +135,7 @@ pub(super) static SERVED: [Served; 45] = [
     api(Api::OffsetDelete, 0, 0, 1, table::OFFSET_DELETE),
     api(Api::DescribeClientQuotas, 0, 1, 1, table::DESCRIBE_CLIENT_QUOTAS),
     api(Api::AlterClientQuotas, 0, 1, 1, table::ALTER_CLIENT_QUOTAS),
+    api(Api::DescribeQuorum, 0, 2, 0, table::DESCRIBE_QUORUM),
     api(Api::DescribeCluster, 0, 2, 0, table::DESCRIBE_CLUSTER),
     api(Api::DescribeProducers, 0, 0, 0, table::DESCRIBE_PRODUCERS),
     api(Api::DescribeTransactions, 0, 0, 0, table::DESCRIBE_TRANSACTIONS),

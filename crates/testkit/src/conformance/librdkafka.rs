@@ -50,10 +50,10 @@ pub fn run(bench: &Bench, ids: &[String]) -> Result<Vec<Outcome>> {
         kafka_path: std::env::var_os("FRAZIL_KAFKA_PATH").map(PathBuf::from),
         logs: bench.fresh("librdkafka")?,
         nodes: Nodes {
-            default: bench.node("librdkafka-node", "num.partitions: 4")?,
+            default: bench.node("librdkafka-node", "num.partitions: 4, replication.factor.max: 3")?,
             without_auto_creation: bench.node(
                 "librdkafka-node-without-auto-creation",
-                "num.partitions: 4, auto.create.topics.enable: false",
+                "num.partitions: 4, replication.factor.max: 3, auto.create.topics.enable: false",
             )?,
         },
     };

@@ -122,6 +122,7 @@ fn check_records(view: &BatchView, rules: &Rules, now_ms: i64) -> Result<i64, Ap
     let records = view.records(rules.decompressed_bytes_max)?;
     let create_time = !rules.log_append_time;
     let (mut expected, mut max_timestamp_ms) = (view.base_offset(), i64::MIN);
+    let mut keyless = Vec::new();
     for record in &records {
         let record = record?;
         if record.offset != expected {
@@ -131,12 +132,11 @@ fn check_records(view: &BatchView, rules: &Rules, now_ms: i64) -> Result<i64, Ap
                 expected.wrapping_sub(view.base_offset())
             )));
         }
-        expected = expected.wrapping_add(1);
         if rules.key_required && record.key.is_none() {
-            return Err(AppendError::InvalidRecord(
-                "a record without a key on a topic with cleanup.policy=compact".into(),
-            ));
+            // The header's count, which fits 32 bits, has been compared with the records.
+            keyless.push(expected.wrapping_sub(view.base_offset()) as i32);
         }
+        expected = expected.wrapping_add(1);
         // -1 is Kafka's "no timestamp".
         if create_time && record.timestamp_ms != -1 {
             let (back, ahead) =
@@ -147,7 +147,8 @@ fn check_records(view: &BatchView, rules: &Rules, now_ms: i64) -> Result<i64, Ap
         }
         max_timestamp_ms = max_timestamp_ms.max(record.timestamp_ms);
     }
-    Ok(max_timestamp_ms)
+    // All of them are told: the client fails these and sends the others again (KIP-467).
+    if keyless.is_empty() { Ok(max_timestamp_ms) } else { Err(AppendError::KeysMissing(keyless)) }
 }
 
 fn header_of(view: &BatchView) -> [u8; HEADER_BYTES] {

@@ -147,7 +147,7 @@ fn bad_batches_are_refused_by_name() {
         Err(AppendError::TooLarge { max: 100, .. })
     ));
     let keyed = Rules { key_required: true, ..rules() };
-    assert!(matches!(check("t", &sample(Compression::Lz4), &keyed, 0), Err(AppendError::InvalidRecord(_))));
+    assert!(matches!(check("t", &sample(Compression::Lz4), &keyed, 0), Err(AppendError::KeysMissing(_))));
     let recent = Rules { before_max_ms: 1_000, ..rules() };
     assert!(matches!(
         check("t", &sample(Compression::Zstd), &recent, 2_000),

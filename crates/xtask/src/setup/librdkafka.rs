@@ -26,9 +26,10 @@ pub(crate) fn test_runner() -> Result<PathBuf> {
         return Ok(dir);
     }
     let npm = debian("npm", "npm")?;
-    // Without these two the runner would be built without gzip and zstd, and test less.
+    // Without these the runner would be built without gzip, zstd and tests that read statistics.
     debian_header("zlib.h", "zlib1g-dev")?;
     debian_header("zstd.h", "libzstd-dev")?;
+    debian_header("rapidjson/document.h", "rapidjson-dev")?;
     eprintln!("building librdkafka's test-runner in {} (some minutes, once)", dir.display());
     fresh(&dir)?;
     quiet(Command::new(npm).args(["pack", "--silent", PACKAGE]).current_dir(&dir))

@@ -44,11 +44,13 @@ enum Outcome {
 struct Refusal {
     code: Code,
     message: String,
+    /// The bad records of the batch, counted from 0.
+    records: Vec<i32>,
 }
 
 impl Refusal {
     fn new(code: Code, message: &str) -> Self {
-        Self { code, message: message.to_owned() }
+        Self { code, message: message.to_owned(), records: Vec::new() }
     }
 }
 
@@ -164,7 +166,12 @@ fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, 
 
 fn failed(topic: &str, partition: i32, error: &AppendError) -> Refusal {
     tracing::debug!(topic, partition, %error, "append refused");
-    Refusal { code: errors::append(error), message: base::fault::chain(error) }
+    let records = match error {
+        AppendError::KeysMissing(records) => records.clone(),
+        AppendError::InvalidRecord(_) => vec![0],
+        _ => Vec::new(),
+    };
+    Refusal { code: errors::append(error), message: base::fault::chain(error), records }
 }
 
 /// Waits until everything submitted is durable.
@@ -195,14 +202,14 @@ fn result(index: i32, outcome: Result<Appended, Refusal>) -> PartitionProduceRes
             .with_base_offset(appended.base_offset)
             .with_log_append_time_ms(appended.log_append_time_ms.unwrap_or(-1))
             .with_log_start_offset(appended.log_start),
-        Err(Refusal { code, message }) => {
-            // Clients print the message of the first bad record rather than the batch's (KIP-467).
-            let records = if code == Code::InvalidRecord {
-                let why = Some(text(&message));
-                vec![BatchIndexAndErrorMessage::default().with_batch_index_error_message(why)]
-            } else {
-                Vec::new()
-            };
+        Err(Refusal { code, message, records }) => {
+            // Clients fail these and send the others again, and print these messages rather than the batch's (KIP-467).
+            let records = records.into_iter().map(|record| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(record)
+                    .with_batch_index_error_message(Some(text(&message)))
+            });
+            let records = records.collect();
             response
                 .with_error_code(code.code())
                 .with_base_offset(-1)

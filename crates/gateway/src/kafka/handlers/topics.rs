@@ -61,7 +61,7 @@ async fn create_one(
     topic: &CreatableTopic,
     validate_only: bool,
 ) -> Result<Option<Arc<TopicInfo>>, Refusal> {
-    let new = new_topic(topic)?;
+    let new = new_topic(topic, broker.topics.settings().replication_factor_max)?;
     if validate_only {
         broker.commands.validate_topic(&new).map_err(|e| refusal(&e))?;
         return Ok(None);
@@ -69,8 +69,9 @@ async fn create_one(
     broker.commands.create_topic(new).await.map(Some).map_err(|e| refusal(&e))
 }
 
-fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
-    if !matches!(topic.replication_factor, -1 | 1) {
+fn new_topic(topic: &CreatableTopic, factor_max: i16) -> Result<NewTopic, Refusal> {
+    let factor = topic.replication_factor;
+    if factor != -1 && !(1..=factor_max).contains(&factor) {
         let error = TopicError::ReplicationFactor(topic.replication_factor);
         return Err((errors::topic(&error), error.to_string()));
     }

@@ -369,6 +369,13 @@ pub(in crate::kafka) const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[
     all(BOOL), // validate only
 ];
 
+pub(in crate::kafka) const DESCRIBE_QUORUM: &[Field] = &[all(Array(&Struct(&[
+    all(Text), // topic
+    all(Array(&Struct(&[
+        all(INT32), // partition
+    ]))),
+])))];
+
 pub(in crate::kafka) const DESCRIBE_CLUSTER: &[Field] = &[
     all(BOOL),      // include authorized operations
     since(1, INT8), // endpoint type

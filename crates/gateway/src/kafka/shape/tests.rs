@@ -151,6 +151,7 @@ macro_rules! with_request {
             Api::AlterConfigs => $with::<m::AlterConfigsRequest>($($arg),*),
             Api::CreatePartitions => $with::<m::CreatePartitionsRequest>($($arg),*),
             Api::IncrementalAlterConfigs => $with::<m::IncrementalAlterConfigsRequest>($($arg),*),
+            Api::DescribeQuorum => $with::<m::DescribeQuorumRequest>($($arg),*),
             Api::DescribeCluster => $with::<m::DescribeClusterRequest>($($arg),*),
             Api::DeleteRecords => $with::<m::DeleteRecordsRequest>($($arg),*),
             Api::AlterReplicaLogDirs => $with::<m::AlterReplicaLogDirsRequest>($($arg),*),

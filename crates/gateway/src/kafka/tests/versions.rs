@@ -115,6 +115,7 @@ async fn ask(client: &mut Client, api: Api, v: i16, id: base::TopicId) {
         }
         Api::Metadata
         | Api::ApiVersions
+        | Api::DescribeQuorum
         | Api::DescribeCluster
         | Api::FindCoordinator
         | Api::OffsetFetch
@@ -197,6 +198,21 @@ async fn ask_cluster(client: &mut Client, api: Api, v: i16) {
             };
             let response: m::ApiVersionsResponse = client.call(api, v, &request).await;
             assert_eq!((response.error_code, response.api_keys.len()), (0, SERVED.len()), "version {v}");
+        }
+        Api::DescribeQuorum => {
+            use m::describe_quorum_request::{PartitionData, TopicData};
+            let topic = |of: &str| {
+                TopicData::default().with_topic_name(name(of)).with_partitions(vec![PartitionData::default()])
+            };
+            let request = m::DescribeQuorumRequest::default()
+                .with_topics(vec![topic("__cluster_metadata"), topic("t")]);
+            let response: m::DescribeQuorumResponse = client.call(api, v, &request).await;
+            let of = |at: usize| &response.topics[at].partitions[0];
+            assert_eq!(
+                (of(0).error_code, of(0).current_voters.len(), of(1).error_code),
+                (0, 1, 3),
+                "version {v}"
+            );
         }
         Api::DescribeCluster => {
             let response: m::DescribeClusterResponse =
