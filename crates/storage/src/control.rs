@@ -2,15 +2,18 @@
 //!
 //! Owns: the redb database, behind the disk seam; one table per [`Space`].
 //! Does not own: the meaning of keys and values (each owner keeps its own space).
-//! Invariants: a transaction is durable when `transact` returns `Ok`, and leaves no trace otherwise; consumer
-//! offsets never enter.
+//! Invariants: a transaction is durable when `transact` returns `Ok`, and leaves no trace otherwise; after a failed
+//! write or fsync none is tried again; consumer offsets never enter.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base::{ErrorKind, Fault};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableHandle,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -53,7 +56,10 @@ impl<E: Into<redb::Error>> From<E> for ControlError {
 
 /// The control store. Clones share it. Calls block for about as long as an fsync takes.
 #[derive(Debug, Clone)]
-pub struct Control(Arc<Database>);
+pub struct Control {
+    database: Arc<Database>,
+    failed: Arc<OnceLock<String>>,
+}
 
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -72,7 +78,7 @@ impl Control {
         let damaged = |reason| ControlError::Damaged { path: path.display().to_string(), reason };
         // The store takes bytes for granted that another program changed: what it says then is a panic at times.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Self::load(file))) {
-            Ok(Ok(database)) => Ok(Self(Arc::new(database))),
+            Ok(Ok(database)) => Ok(Self { database: Arc::new(database), failed: Arc::default() }),
             Ok(Err(redb::Error::Corrupted(reason))) => Err(damaged(reason)),
             Ok(Err(redb::Error::Io(error))) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(damaged(error.to_string()))
@@ -88,6 +94,15 @@ impl Control {
         let mut database =
             Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file))?;
         database.check_integrity()?;
+        let known: HashSet<String> = {
+            let read = database.begin_read()?;
+            let tables = read.list_tables()?;
+            tables.map(|table| table.name().to_owned()).collect()
+        };
+        // Nothing is written at a start that need not be: it may be one without a free byte.
+        if crate::layout::SPACES.iter().all(|space| known.contains(space.0)) {
+            return Ok(database);
+        }
         let mut spaces = database.begin_write()?;
         spaces.set_quick_repair(true);
         for space in crate::layout::SPACES {
@@ -113,7 +128,7 @@ impl Control {
 
     /// The bytes under a key.
     pub fn get(&self, space: Space, key: &str) -> Result<Option<Vec<u8>>, ControlError> {
-        let tx = self.0.begin_read()?;
+        let tx = self.database.begin_read()?;
         Ok(tx.open_table(table(space))?.get(key)?.map(|v| v.value().to_vec()))
     }
 
@@ -124,7 +139,7 @@ impl Control {
 
     /// All keys that begin with `prefix`, in order, with their values.
     pub fn scan(&self, space: Space, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ControlError> {
-        let tx = self.0.begin_read()?;
+        let tx = self.database.begin_read()?;
         collect(&tx.open_table(table(space))?, prefix)
     }
 
@@ -145,13 +160,46 @@ impl Control {
         &self,
         work: impl FnOnce(&mut ControlTx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut inner = self.0.begin_write().map_err(ControlError::from)?;
+        let outcome = self.transact_unnoted(work);
+        if let Err(Attempt::Store(error)) = &outcome
+            && let ControlError::Store(redb::Error::Io(_) | redb::Error::PreviousIo) = error
+        {
+            self.failed.get_or_init(|| base::fault::chain(error));
+        }
+        outcome.map_err(|attempt| match attempt {
+            Attempt::Work(error) => error,
+            Attempt::Store(error) => error.into(),
+        })
+    }
+
+    fn transact_unnoted<T, E>(
+        &self,
+        work: impl FnOnce(&mut ControlTx) -> Result<T, E>,
+    ) -> Result<T, Attempt<E>> {
+        let mut inner = self.database.begin_write().map_err(ControlError::from)?;
         inner.set_durability(Durability::Immediate).map_err(ControlError::from)?;
         inner.set_quick_repair(true);
         let mut tx = ControlTx(inner);
-        let value = work(&mut tx)?;
+        let value = work(&mut tx).map_err(Attempt::Work)?;
         tx.0.commit().map_err(ControlError::from)?;
         Ok(value)
+    }
+
+    /// Set once a write or an fsync of the store failed: nothing can be stored any more until it is opened again.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+}
+
+/// Which side a transaction failed on.
+enum Attempt<E> {
+    Work(E),
+    Store(ControlError),
+}
+
+impl<E> From<ControlError> for Attempt<E> {
+    fn from(error: ControlError) -> Self {
+        Self::Store(error)
     }
 }
 

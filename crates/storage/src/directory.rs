@@ -1,6 +1,6 @@
 //! The data directory: one process at a time, one format, one identity.
 //!
-//! Owns: the lock, the format version, the log id.
+//! Owns: the lock, the format version, the log id, the disk with its reserve of space.
 //! Does not own: what lies in the directory.
 //! Invariants: two processes never hold the same directory; a directory of a newer or foreign format is refused
 //! before anything in it changes.
@@ -13,8 +13,9 @@ use std::sync::Arc;
 use base::{ErrorKind, Fault, LogId};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{SharedDisk, read_file, write_file_atomically};
+use crate::disk::{Disk, SharedDisk, read_file, write_file_atomically};
 use crate::layout;
+use crate::reserve::{Reserve, ReservedDisk};
 
 /// Version of the directory's format that this program reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -57,6 +58,7 @@ struct Format {
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
     disk: SharedDisk,
+    reserve: Arc<Reserve>,
     path: PathBuf,
     log_id: LogId,
     _lock: Option<Arc<File>>,
@@ -104,6 +106,9 @@ impl DataDirectory {
     ) -> Result<Self, DirectoryError> {
         let file = layout::format_file(&path);
         let fail = |source| DirectoryError::Io { path: file.display().to_string(), source };
+        let reserve = Arc::new(Reserve::find(Arc::clone(&disk), layout::reserve_file(&path)));
+        reserve.give_up_if_needed();
+        let disk: SharedDisk = Arc::new(ReservedDisk::new(disk, Arc::clone(&reserve)));
         let format = if disk.exists(&file) {
             let bytes = read_file(&*disk, &file).map_err(fail)?;
             serde_json::from_slice::<Format>(&bytes)
@@ -112,16 +117,24 @@ impl DataDirectory {
             let format = Format { format: FORMAT_VERSION, log_id: LogId::random() };
             let bytes = serde_json::to_vec_pretty(&format).map_err(|e| fail(io::Error::other(e)))?;
             write_file_atomically(&*disk, &file, &bytes).map_err(fail)?;
+            // The directory itself may be as new, and an earlier start may have been killed before it synced the name.
+            sync_parent(&*disk, &path).map_err(fail)?;
             format
         };
         if format.format > FORMAT_VERSION {
             return Err(DirectoryError::Newer { path: path.display().to_string(), found: format.format });
         }
-        Ok(Self { disk, path, log_id: format.log_id, _lock: lock })
+        Ok(Self { disk, reserve, path, log_id: format.log_id, _lock: lock })
     }
 
+    /// The disk for log and control store: what finds no space there gets the reserve.
     pub fn disk(&self) -> &SharedDisk {
         &self.disk
+    }
+
+    /// The space that is set aside.
+    pub fn reserve(&self) -> &Arc<Reserve> {
+        &self.reserve
     }
 
     /// Absolute.
@@ -132,6 +145,14 @@ impl DataDirectory {
     /// Made with the directory, the same for ever.
     pub fn log_id(&self) -> LogId {
         self.log_id
+    }
+}
+
+fn sync_parent(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match path.parent().map_or(Ok(()), |parent| disk.sync_dir(parent)) {
+        // A directory that is somebody else's was there before us.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        outcome => outcome,
     }
 }
 

@@ -66,6 +66,9 @@ pub trait DiskFile: Send + Sync + Debug {
         }
         Ok(())
     }
+    /// Makes the file `len` bytes long, with room on the disk for each of them: writing there later needs no free
+    /// space.
+    fn allocate(&self, len: u64) -> io::Result<()>;
     /// Makes contents and length durable.
     fn sync_data(&self) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
@@ -107,6 +110,18 @@ pub fn write_file_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::
     file.sync_data()?;
     disk.rename(temporary, path)?;
     disk.sync_dir(dir)
+}
+
+/// Makes the names from `root` down to `dir` durable: a directory that exists may have been made by a process that
+/// was killed before it synced the name.
+pub fn sync_names(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
+    let Ok(below) = dir.strip_prefix(root) else { return Ok(()) };
+    let mut parent = root.to_owned();
+    for name in below {
+        disk.sync_dir(&parent)?;
+        parent.push(name);
+    }
+    Ok(())
 }
 
 /// The disk of the machine.
@@ -225,6 +240,21 @@ impl DiskFile for RealFile {
             at += total as u64;
         }
         Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                const PIECE: u64 = 1 << 20;
+                let zeros = vec![0; PIECE.min(len) as usize];
+                (0..len).step_by(PIECE as usize).try_for_each(|at| {
+                    let size = PIECE.min(len - at) as usize;
+                    self.write_at(at, &zeros[..size])
+                })
+            }
+            other => Ok(other?),
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {

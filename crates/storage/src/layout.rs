@@ -35,6 +35,11 @@ pub fn control_file(data_dir: &Path) -> PathBuf {
     data_dir.join("control.redb")
 }
 
+/// Space that is given up when the disk is full, so that the log can still be opened.
+pub fn reserve_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("reserve")
+}
+
 /// The write-ahead log.
 pub fn wal_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("log").join("wal")

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod disk;
 pub mod layout;
 pub mod objects;
+pub mod reserve;
 #[cfg(any(test, feature = "simulated"))]
 pub mod simulated;
 pub mod wal;
@@ -18,3 +19,4 @@ pub use control::{Control, ControlError, ControlTx, Space};
 pub use directory::{DataDirectory, DirectoryError};
 pub use disk::{Disk, DiskFile, OpenMode, RealDisk, SharedDisk};
 pub use objects::{ObjectError, Objects};
+pub use reserve::Reserve;

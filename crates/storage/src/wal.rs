@@ -46,7 +46,9 @@ pub struct Wal {
     file: Arc<dyn DiskFile>,
     /// End of what is written.
     position: u64,
-    /// Frames that wait for [`Wal::sync`], with their records.
+    /// End of what is durable.
+    synced: u64,
+    /// Frames that wait for [`Wal::write`], with their records.
     queued: Vec<([u8; FRAME_BYTES], Vec<Bytes>)>,
     queued_bytes: u64,
 }
@@ -205,21 +207,21 @@ impl Wal {
         Ok(RecoveredWal { disk: Arc::clone(disk), dir: dir.to_owned(), files, last_is_sealed, first })
     }
 
-    /// Queues one record made of `parts`, not empty; nothing is written before [`Wal::sync`].
+    /// Queues one record made of `parts`, not empty; nothing is written before [`Wal::write`].
     pub fn queue(&mut self, parts: Vec<Bytes>) -> io::Result<()> {
         let length: usize = parts.iter().map(Bytes::len).sum();
         if length == 0 {
             return Err(io::Error::other("an empty record would read as the seal of its file"));
         }
-        let head = frame(&parts, self.number, self.position + self.queued_bytes, self.position)?;
+        let head = frame(&parts, self.number, self.position + self.queued_bytes, self.synced)?;
         self.queued_bytes += (FRAME_BYTES + length) as u64;
         self.queued.push((head, parts));
         Ok(())
     }
 
-    /// Writes everything queued and makes it durable: one vectored write, one fdatasync. After an error the log must
-    /// not be used any more.
-    pub fn sync(&mut self) -> io::Result<()> {
+    /// Writes everything queued, in one vectored write: it survives the end of this process, not that of the machine.
+    /// After an error the log must not be used any more.
+    pub fn write(&mut self) -> io::Result<()> {
         if self.queued.is_empty() {
             return Ok(());
         }
@@ -231,10 +233,20 @@ impl Wal {
             })
             .collect();
         self.file.write_vectored_at(self.position, &slices)?;
-        self.file.sync_data()?;
         self.position += self.queued_bytes;
         self.queued.clear();
         self.queued_bytes = 0;
+        Ok(())
+    }
+
+    /// Writes what is queued and makes everything written durable with one fdatasync. After an error the log must not
+    /// be used any more.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.write()?;
+        if self.synced < self.position {
+            self.file.sync_data()?;
+            self.synced = self.position;
+        }
         Ok(())
     }
 
@@ -257,6 +269,7 @@ impl Wal {
         self.number += 1;
         self.file = create(&self.disk, &self.dir, self.number)?;
         self.position = 0;
+        self.synced = 0;
         Ok(())
     }
 }
@@ -313,6 +326,7 @@ impl RecoveredWal {
             file_bytes,
             number: next,
             position: 0,
+            synced: 0,
             queued: Vec::new(),
             queued_bytes: 0,
         })

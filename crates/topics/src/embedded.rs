@@ -54,11 +54,15 @@ mod writer;
 pub use compaction::Compacted;
 pub use groups::Groups;
 use partition::PartitionState;
-#[cfg(feature = "sabotage")]
-pub(crate) use queue::Ack;
 pub use retention::Removed;
 use shared::Shared;
 pub use upkeep::Upkeep;
+#[cfg(feature = "fuzzing")]
+pub(crate) use {
+    checkpoint::Checkpoint, index::Index, index::times_of, record::decode as decode_record, walk::Walk,
+};
+#[cfg(feature = "sabotage")]
+pub(crate) use {producers::Producers, queue::Ack};
 
 /// Checkpoints that may wait for the disk before the log writer waits for them.
 const CHECKPOINTS_WAITING: usize = 1;
@@ -230,6 +234,15 @@ impl Topics {
     pub fn offline(&self) -> Option<String> {
         self.shared().offline()
     }
+    /// Why appends are refused as long as nobody frees disk space.
+    pub fn full(&self) -> Option<String> {
+        self.shared().space.alarm()
+    }
+    /// What an operator should look at, although the log goes on.
+    pub fn alarms(&self) -> Vec<String> {
+        let shared = self.shared();
+        shared.alarms.iter().cloned().chain(shared.space.alarm()).collect()
+    }
 
     /// Creates a topic; durable on return. Blocks for about an fsync.
     pub fn create(&self, topic: NewTopic) -> Result<Arc<TopicInfo>, TopicError> {
@@ -288,8 +301,7 @@ impl Topics {
         partition: PartitionId,
         batch: Bytes,
     ) -> Result<PendingAppend, AppendError> {
-        let sender = append::Sender { origin: Origin::Client, transactional_id: None };
-        append::append(self.shared(), topic, partition, &batch, sender)
+        append::append(self.shared(), topic, partition, &batch, Terms::default())
     }
 
     /// As [`Self::append`], for a client that gives a transactional id: a batch that is transactional must belong to
@@ -301,8 +313,19 @@ impl Topics {
         batch: Bytes,
         transactional_id: &str,
     ) -> Result<PendingAppend, AppendError> {
-        let sender = append::Sender { origin: Origin::Client, transactional_id: Some(transactional_id) };
-        append::append(self.shared(), topic, partition, &batch, sender)
+        let terms = Terms { transactional_id: Some(transactional_id.into()), ..Terms::default() };
+        append::append(self.shared(), topic, partition, &batch, terms)
+    }
+
+    /// Like [`Topics::append`], on other terms.
+    pub fn append_on(
+        &self,
+        terms: Terms,
+        topic: &str,
+        partition: PartitionId,
+        batch: Bytes,
+    ) -> Result<PendingAppend, AppendError> {
+        append::append(self.shared(), topic, partition, &batch, terms)
     }
 
     /// Resolves once a batch of `bytes` would not be refused as `Busy`: doors await it before they append, so that a

@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod embedded;
 pub mod error;
 pub mod groups;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod log;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
@@ -21,8 +23,8 @@ pub mod transactions;
 pub use embedded::{Compacted, Groups, Partition, Removed, Topics, Upkeep};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, TopicError, TransactionError};
 pub use log::{
-    AbortedTransaction, Appended, AtomicAppend, Consumed, Cut, Marks, PendingAppend, ProducerInfo, Progress,
-    ProgressValue, ReadBatches, TopicPartition, WriterId,
+    AbortedTransaction, Appended, AtomicAppend, Consumed, Cut, Hold, Marks, PendingAppend, ProducerInfo,
+    Progress, ProgressValue, ReadBatches, Terms, TopicPartition, Until, WriterId,
 };
 pub use settings::{GroupSettings, Settings};
 pub use topic::{ConfigForm, ConfigKey, ConfigSource, NewTopic, TopicConfig, TopicInfo};

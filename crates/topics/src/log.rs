@@ -3,6 +3,7 @@
 //! Owns: marks, cuts, progress, pending appends.
 //! Does not own: how they are stored (`embedded`) or fetched from a cluster (`cluster`).
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -52,7 +53,30 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
-/// An append that has its offset and waits for its fsync. Resolves once durable; dropping it does not undo it.
+/// What an append waits for before it resolves: Kafka's `acks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// The batch survives the end of this process, not a power cut (`acks=1`). It is not readable yet.
+    Written,
+    /// The batch survives a power cut and is readable (`acks=all`).
+    #[default]
+    Durable,
+}
+
+/// Something that is kept until a batch is durable, then dropped: a share in a limit on unsynced bytes.
+pub type Hold = Option<Arc<dyn Any + Send + Sync>>;
+
+/// On which terms a batch is taken.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    pub until: Until,
+    /// Of a client whose request bears one: a batch that is transactional must belong to its open transaction.
+    pub transactional_id: Option<Arc<str>>,
+    /// Dropped once the batch is durable or lost, whether anybody waits for the append or not.
+    pub hold: Hold,
+}
+
+/// An append that has its offset and waits for its terms to be met. Dropping it does not undo it.
 pub struct PendingAppend(pub(crate) Pin<Box<dyn Future<Output = Result<Appended, AppendError>> + Send>>);
 
 impl Future for PendingAppend {

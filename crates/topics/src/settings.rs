@@ -22,6 +22,9 @@ pub struct Settings {
     pub decompressed_bytes_max: usize,
     /// Free space below which appends are refused, so that tables can still catch up.
     pub reserve_bytes: u64,
+    /// Space that is set aside on the disk and given up when it is full, so that what was accepted still becomes
+    /// durable and the log can be opened without a free byte; 0 for none.
+    pub recovery_bytes: u64,
     /// Partitions of a topic that is created without saying how many.
     pub partitions_default: i32,
     /// Whether a topic comes into being when a client asks for it by name (`auto.create.topics.enable`).
@@ -69,6 +72,7 @@ impl Default for Settings {
             message_bytes_max: 1_048_588,
             decompressed_bytes_max: 64 << 20,
             reserve_bytes: 64 << 20,
+            recovery_bytes: 64 << 20,
             partitions_default: 1,
             auto_create_topics: true,
             replication_factor_max: 1,

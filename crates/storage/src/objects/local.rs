@@ -6,6 +6,7 @@
 //! Invariants: an object appears by rename after its bytes are synced, and its directory is synced before the put
 //! returns; temporary names begin with `.tmp-` and are never listed.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -25,21 +26,24 @@ use object_store::{
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::disk::{DiskFile, OpenMode, SharedDisk, read_exact_at};
+use crate::disk::{DiskFile, OpenMode, SharedDisk, read_exact_at, sync_names};
 
 const STORE: &str = "local";
 const TEMPORARY: &str = ".tmp-";
+const KNOWN_MAX: usize = 10_000;
 
 /// Files below one directory as objects. A path is the file's absolute path without its first slash.
 #[derive(Debug, Clone)]
 pub(super) struct LocalStore {
     disk: SharedDisk,
     root: PathBuf,
+    /// Directories that were seen to be durable by this process, bounded by [`KNOWN_MAX`].
+    known: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl LocalStore {
     pub(super) fn new(disk: SharedDisk, root: PathBuf) -> Self {
-        Self { disk, root }
+        Self { disk, root, known: Arc::default() }
     }
 
     fn file_path(&self, location: &Path) -> Result<PathBuf> {
@@ -49,6 +53,38 @@ impl LocalStore {
         }
         let reason = format!("outside of {}", self.root.display());
         Err(Error::PermissionDenied { path: location.to_string(), source: reason.into() })
+    }
+
+    /// Makes `dir`, with a durable name.
+    fn make_dir(&self, dir: &FilePath) -> io::Result<()> {
+        self.disk.create_dir_all(dir)?;
+        if self.known.lock().contains(dir) {
+            return Ok(());
+        }
+        let above = self.root.parent().unwrap_or(&self.root);
+        sync_names(&*self.disk, above, dir)?;
+        let mut known = self.known.lock();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(dir.to_owned());
+        Ok(())
+    }
+
+    /// Makes `bytes` the durable contents of `path`.
+    fn publish(&self, path: &FilePath, payload: &PutPayload, mode: &PutMode) -> io::Result<()> {
+        let dir = path.parent().ok_or_else(|| io::Error::other("an object needs a directory"))?;
+        if matches!(mode, PutMode::Create) && self.disk.exists(path) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        self.make_dir(dir)?;
+        let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
+        let file = self.disk.open(&temporary, OpenMode::CreateNew)?;
+        let slices: Vec<_> = payload.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
+        file.write_vectored_at(0, &slices)?;
+        file.sync_data()?;
+        self.disk.rename(&temporary, path)?;
+        self.disk.sync_dir(dir)
     }
 
     /// Runs blocking work off the async threads.
@@ -83,22 +119,6 @@ fn meta_of(location: Path, size: u64) -> ObjectMeta {
     ObjectMeta { location, last_modified: chrono::DateTime::UNIX_EPOCH, size, e_tag: None, version: None }
 }
 
-/// Makes `bytes` the durable contents of `path`.
-fn publish(disk: &SharedDisk, path: &FilePath, payload: &PutPayload, mode: &PutMode) -> io::Result<()> {
-    let dir = path.parent().ok_or_else(|| io::Error::other("an object needs a directory"))?;
-    if matches!(mode, PutMode::Create) && disk.exists(path) {
-        return Err(io::Error::from(io::ErrorKind::AlreadyExists));
-    }
-    disk.create_dir_all(dir)?;
-    let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
-    let file = disk.open(&temporary, OpenMode::CreateNew)?;
-    let slices: Vec<_> = payload.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
-    file.write_vectored_at(0, &slices)?;
-    file.sync_data()?;
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(dir)
-}
-
 fn walk(disk: &SharedDisk, dir: &FilePath, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
     let entries = match disk.read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -127,7 +147,8 @@ impl ObjectStore for LocalStore {
             });
         }
         let path = self.file_path(location)?;
-        self.blocking(move |disk| publish(disk, &path, &payload, &opts.mode).map_err(|e| failed(&path, e)))
+        let store = self.clone();
+        self.blocking(move |_| store.publish(&path, &payload, &opts.mode).map_err(|e| failed(&path, e)))
             .await?;
         Ok(PutResult { e_tag: None, version: None })
     }
@@ -141,9 +162,11 @@ impl ObjectStore for LocalStore {
         let dir = path.parent().map(FilePath::to_owned).unwrap_or_default();
         let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
         let name = temporary.clone();
+        let store = self.clone();
         let file = self
             .blocking(move |disk| {
-                disk.create_dir_all(&dir)
+                store
+                    .make_dir(&dir)
                     .and_then(|()| disk.open(&name, OpenMode::CreateNew))
                     .map_err(|e| failed(&name, e))
             })

@@ -9,27 +9,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use storage::{ControlError, layout};
-use tokio::sync::oneshot;
 
 use super::Topics;
 use super::partition::{Appending, PartitionState};
 use super::producers::Verdict;
-use super::queue::{Placed, QueueGuard, Record, Work, WriterStep};
+use super::queue::{Ack, Acknowledged, Placed, QueueGuard, Record, Work, WriterStep};
 use super::record::WRITER_NAME_BYTES_MAX;
 use super::shared::{Shared, TopicState};
 use crate::batch::BatchView;
 use crate::batch::check::{CheckedBatch, Origin, check};
 use crate::error::AppendError;
-use crate::log::{Appended, AtomicAppend, PendingAppend, Progress, TopicPartition, WriterId};
+use crate::log::{Appended, AtomicAppend, PendingAppend, Progress, Terms, TopicPartition, WriterId};
 
 /// Room that work without bytes takes in the queue.
 const BARRIER_BYTES: u64 = 64;
 /// Producer ids are taken from the control store in blocks of so many.
 const PRODUCER_IDS: i64 = 1_000;
 const PRODUCER_IDS_KEY: &str = "producer-ids/next";
-
-/// Resolves once the work is durable.
-pub(crate) type Acknowledged = oneshot::Receiver<Result<(), AppendError>>;
 
 /// A batch that passed the checks, with the partition it is for.
 pub(crate) struct Candidate {
@@ -100,8 +96,8 @@ impl Shared {
     }
 }
 
-fn push_record(queue: &mut QueueGuard<'_>, record: Record, size: u64) -> Acknowledged {
-    let (ack, acknowledged) = oneshot::channel();
+fn push_record(queue: &mut QueueGuard<'_>, record: Record, size: u64, terms: Terms) -> Acknowledged {
+    let (ack, acknowledged) = Ack::new(terms);
     queue.push(Work::Record { record, ack }, size);
     acknowledged
 }
@@ -116,22 +112,24 @@ fn unknown(topic: &str, partition: i32) -> AppendError {
 
 /// Resolves once everything that was queued before is durable.
 pub(crate) fn barrier(shared: &Shared) -> Result<Acknowledged, AppendError> {
-    let (ack, acknowledged) = oneshot::channel();
+    let (ack, acknowledged) = Ack::new(Terms::default());
     let mut queue = shared.queue.lock();
     queue.admit(BARRIER_BYTES)?;
     queue.push(Work::Barrier { ack }, BARRIER_BYTES);
     Ok(acknowledged)
 }
 
-/// See [`Topics::append`].
+/// See [`Topics::append_on`].
 pub(crate) fn append(
     shared: &Shared,
     topic: &str,
     partition: i32,
     batch: &Bytes,
-    sender: Sender<'_>,
+    terms: Terms,
 ) -> Result<PendingAppend, AppendError> {
-    append_placed(shared, topic, partition, batch, sender).map(|(_, pending)| pending)
+    let transactional_id = terms.transactional_id.clone();
+    let sender = Sender { origin: Origin::Client, transactional_id: transactional_id.as_deref() };
+    append_placed(shared, topic, partition, batch, sender, terms).map(|(_, pending)| pending)
 }
 
 /// As [`append`], and tells at once which offsets the batch will have.
@@ -141,6 +139,7 @@ pub(crate) fn append_placed(
     partition: i32,
     batch: &Bytes,
     sender: Sender<'_>,
+    terms: Terms,
 ) -> Result<(Appended, PendingAppend), AppendError> {
     shared.refuse_offline()?;
     let candidate = shared.candidate(topic, partition, batch, sender.origin)?;
@@ -167,11 +166,11 @@ pub(crate) fn append_placed(
             Verdict::New => {
                 let (placed, appended) = shared.place(candidate, &mut appending);
                 let record = Record { batches: vec![placed], writer: None };
-                (push_record(&mut queue, record, size), appended)
+                (push_record(&mut queue, record, size, terms), appended)
             }
             Verdict::Duplicate(twin) => {
                 // The queue keeps its order: when this barrier is passed, the first copy is durable.
-                let (ack, acknowledged) = oneshot::channel();
+                let (ack, acknowledged) = Ack::new(terms);
                 queue.push(Work::Barrier { ack }, BARRIER_BYTES);
                 let appended = Appended {
                     base_offset: twin.base_offset,
@@ -274,7 +273,7 @@ pub(crate) fn push_together(
         appended.push((at, result));
     }
     let record = Record { batches: placed, writer };
-    Ok((push_record(&mut queue, record, size), appended))
+    Ok((push_record(&mut queue, record, size, Terms::default()), appended))
 }
 
 /// See [`Topics::claim_writer`].
@@ -293,7 +292,7 @@ pub(crate) async fn claim_writer(shared: &Shared, id: &WriterId) -> Result<Progr
         writers.claim(id, epoch);
         let step = WriterStep { id: id.clone(), epoch, value: None };
         let record = Record { batches: Vec::new(), writer: Some(step) };
-        (push_record(&mut queue, record, BARRIER_BYTES), epoch)
+        (push_record(&mut queue, record, BARRIER_BYTES, Terms::default()), epoch)
     };
     settle(acknowledged).await?;
     // Everything that older epochs had queued is durable now, so the value is the last there will be of them.

@@ -10,12 +10,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use base::{Offset, PartitionId, TopicId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use storage::disk::{read_file, write_file_atomically};
-use storage::{Disk, layout, wal};
+use storage::reserve::is_full;
+use storage::{Disk, OpenMode, layout, wal};
 
 use super::cuts::SpanPoint;
 use super::partition::PartitionState;
@@ -25,6 +27,8 @@ use crate::log::AbortedTransaction;
 
 /// 2: open and aborted transactions; a program that knows 1 would forget them.
 const FORMAT: u32 = 2;
+/// How often free space is looked at when no checkpoint comes.
+const SPACE_EVERY: Duration = Duration::from_secs(2);
 
 /// What a checkpoint says.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -49,6 +53,9 @@ pub(crate) struct PartitionPoint {
     pub end: Offset,
     /// The active segment and its length; none when there was none.
     pub segment: Option<(Offset, u64)>,
+    /// Entries of its offset index and of its time index.
+    #[serde(default)]
+    pub index: Option<(usize, usize)>,
     pub epochs: Vec<(i32, Offset)>,
     pub producers: Vec<(i64, Producer)>,
     /// Aborted transactions by marker: producer id, first offset, last offset, stable mark.
@@ -157,12 +164,45 @@ pub(crate) fn store_sealed(disk: &dyn Disk, path: &std::path::Path, body: &[u8])
 #[derive(Debug)]
 pub(crate) struct Pending {
     checkpoint: Checkpoint,
-    /// Segments to be synced, and whether the directory has new names.
-    dirty: Vec<(Arc<PartitionState>, Vec<Offset>, bool)>,
+    dirty: Vec<Dirty>,
     /// Active segments that it names.
     active: Vec<(Arc<PartitionState>, Offset)>,
     /// Told once it is stored; dropped when it is not.
     pub done: Option<mpsc::SyncSender<()>>,
+}
+
+/// What of a partition is to be synced.
+#[derive(Debug)]
+struct Dirty {
+    partition: Arc<PartitionState>,
+    bases: Vec<Offset>,
+    /// The segment that is still written to; the index files of all others are complete.
+    active: Option<Offset>,
+    /// The directory has new names.
+    names: bool,
+}
+
+impl Dirty {
+    fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
+        for base in &self.bases {
+            let file = self.partition.files.get(&self.partition.segment_file(*base, "log"));
+            match file.and_then(|file| file.sync_data()) {
+                // Retention was faster.
+                Err(_) if !self.partition.has_segment(*base) => continue,
+                outcome => outcome?,
+            }
+            if self.active != Some(*base) {
+                // An index that was removed is built again.
+                for extension in ["index", "timeindex"] {
+                    match disk.open(&self.partition.segment_file(*base, extension), OpenMode::ReadWrite) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        file => file?.sync_data()?,
+                    }
+                }
+            }
+        }
+        if self.names { disk.sync_dir(&self.partition.dir) } else { Ok(()) }
+    }
 }
 
 /// Notes the state of the log between two groups. `wal_first` is the write-ahead file that has just begun. Call it on
@@ -188,10 +228,12 @@ pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<P
             point.segment = segments.list.last().map(|active| (active.base, active.len));
             point.times = segments.list.iter().map(|s| (s.base, s.begun_ms, s.written_ms)).collect();
             active.push((Arc::clone(&partition), point.segment.map_or(durable, |(base, _)| base)));
-            let (bases, names) = (std::mem::take(&mut segments.dirty), segments.new_names);
-            segments.new_names = false;
+            point.index = point.segment.map(|_| segments.index.written);
+            let bases = std::mem::take(&mut segments.dirty);
+            let names = std::mem::take(&mut segments.new_names);
             if !bases.is_empty() || names {
-                dirty.push((Arc::clone(&partition), bases, names));
+                let active = point.segment.map(|(base, _)| base);
+                dirty.push(Dirty { partition: Arc::clone(&partition), bases, active, names });
             }
         }
         {
@@ -222,23 +264,23 @@ pub(crate) fn take(shared: &Shared, wal_first: u64, clean: bool) -> io::Result<P
 impl Pending {
     /// Syncs what the checkpoint names, stores it, and releases what is superfluous now.
     pub(crate) fn complete(self, shared: &Shared) -> io::Result<()> {
+        self.sync(shared)?;
+        self.store(shared)
+    }
+
+    fn sync(&self, shared: &Shared) -> io::Result<()> {
         let disk = &**shared.directory.disk();
-        for (partition, bases, names) in &self.dirty {
-            let synced = bases.iter().try_for_each(|base| {
-                let file = partition.files.get(&partition.segment_file(*base, "log"));
-                match file.and_then(|file| file.sync_data()) {
-                    // Retention was faster.
-                    Err(_) if !partition.has_segment(*base) => Ok(()),
-                    outcome => outcome,
-                }
-            });
-            let named = synced.and_then(|()| if *names { disk.sync_dir(&partition.dir) } else { Ok(()) });
-            match named {
-                Err(_) if partition.is_deleted() => {}
+        for dirty in &self.dirty {
+            match dirty.sync(disk) {
+                Err(_) if dirty.partition.is_deleted() => {}
                 outcome => outcome?,
             }
         }
-        let data_dir = shared.directory.path();
+        Ok(())
+    }
+
+    fn store(self, shared: &Shared) -> io::Result<()> {
+        let (disk, data_dir) = (&**shared.directory.disk(), shared.directory.path());
         self.checkpoint.store(disk, &layout::checkpoint_file(data_dir))?;
         for (partition, base) in &self.active {
             partition.checkpoint_base.store(*base, Ordering::Release);
@@ -255,14 +297,23 @@ impl Pending {
     }
 }
 
-/// Completes checkpoints one after the other until their sender is gone.
+/// Completes checkpoints one after the other until their sender is gone; looks at the disk's free space meanwhile.
 pub(crate) fn run(shared: &Shared, pending: &mpsc::Receiver<Pending>) {
-    while let Ok(next) = pending.recv() {
-        if shared.offline().is_some() {
-            continue;
-        }
-        if let Err(error) = next.complete(shared) {
-            shared.go_offline(&format!("a checkpoint failed: {error}"));
+    loop {
+        match pending.recv_timeout(SPACE_EVERY) {
+            Ok(_) if shared.offline().is_some() => {}
+            Ok(next) => match next.sync(shared).map(|()| next.store(shared)) {
+                Ok(Ok(())) => {}
+                // The last one still holds: there is only more to replay.
+                Ok(Err(error)) if is_full(&error) => {
+                    tracing::error!(%error, "no space for a checkpoint");
+                }
+                Ok(Err(error)) | Err(error) => {
+                    shared.go_offline(&format!("a checkpoint failed: {error}"));
+                }
+            },
+            Err(mpsc::RecvTimeoutError::Timeout) => shared.space.refresh(shared.queue.waiting_bytes()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: offset index (relative last offset of a batch, its position: 8 bytes) and time index (largest timestamp so
 //! far, relative offset of the batch that has it: 12 bytes), big-endian, in memory and as files.
-//! Does not own: the segment. Indexes are derived: never evidence, always rebuildable, so they are not synced.
+//! Does not own: the segment, and when the files are synced. Indexes are derived: never evidence, always rebuildable.
 //! Invariants: entries grow strictly; one offset entry per `interval` bytes of log.
 
 use base::Offset;

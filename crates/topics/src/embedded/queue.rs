@@ -1,6 +1,6 @@
 //! The queue to the log writer.
 //!
-//! Owns: the order of appends, the bound on unsynced bytes, the end of the writer.
+//! Owns: the order of appends, what their callers are told and when, the bound on unsynced bytes, the end of the writer.
 //! Does not own: what is done with the work.
 //! Invariants: work is taken in the order it was pushed; at most `bytes_max` wait or are being written, one item more
 //! than that only when nothing else waits.
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::batch::check::{CheckedBatch, Facts};
 use crate::embedded::partition::PartitionState;
 use crate::error::AppendError;
-use crate::log::{ProgressValue, WriterId};
+use crate::log::{Hold, ProgressValue, Terms, Until, WriterId};
 
 /// A batch with its place in its partition.
 #[derive(Debug)]
@@ -41,8 +41,40 @@ pub(crate) struct Record {
     pub writer: Option<WriterStep>,
 }
 
-/// Told once the work is done, or cannot be done.
-pub(crate) type Ack = oneshot::Sender<Result<(), AppendError>>;
+/// What who waits for work is told.
+pub(crate) type Acknowledged = oneshot::Receiver<Result<(), AppendError>>;
+
+/// Told once the work is done as far as its terms ask, or cannot be done. What it holds is dropped with it.
+#[derive(Debug)]
+pub(crate) struct Ack {
+    sender: Option<oneshot::Sender<Result<(), AppendError>>>,
+    until: Until,
+    _hold: Hold,
+}
+
+impl Ack {
+    pub(crate) fn new(terms: Terms) -> (Self, Acknowledged) {
+        let (sender, acknowledged) = oneshot::channel();
+        (Self { sender: Some(sender), until: terms.until, _hold: terms.hold }, acknowledged)
+    }
+
+    /// The work is in the hands of the kernel.
+    pub(crate) fn written(&mut self) {
+        if self.until == Until::Written
+            && let Some(sender) = self.sender.take()
+        {
+            // Who does not wait any more does not mind.
+            let _ = sender.send(Ok(()));
+        }
+    }
+
+    /// The work is durable, or will not be.
+    pub(crate) fn send(self, outcome: Result<(), AppendError>) {
+        if let Some(sender) = self.sender {
+            let _ = sender.send(outcome);
+        }
+    }
+}
 
 /// Work of the log writer.
 #[derive(Debug)]

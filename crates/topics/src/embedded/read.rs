@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use base::Offset;
 use bytes::Bytes;
-use storage::disk::read_file;
+use storage::disk::{read_file, write_file_atomically};
 use storage::{DiskFile, OpenMode};
 
 use super::compaction::SWAP;
@@ -228,10 +228,9 @@ impl PartitionState {
             index.note(place.base, position, batch.size(), &facts, self.index_interval_bytes);
         }
         index.seal();
-        let write = |extension: &str, bytes: Vec<u8>| -> std::io::Result<()> {
-            let file = self.files.disk().open(&self.segment_file(place.base, extension), OpenMode::Create)?;
-            file.set_len(bytes.len() as u64)?;
-            file.write_at(0, &bytes)
+        // Whole or not at all: half a time index would be believed.
+        let write = |extension: &str, bytes: Vec<u8>| {
+            write_file_atomically(&**self.files.disk(), &self.segment_file(place.base, extension), &bytes)
         };
         let segments = self.segments.lock();
         if !segments.list.iter().any(|s| (s.base, s.len) == (place.base, place.len)) {

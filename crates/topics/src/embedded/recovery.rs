@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::{Offset, TopicId};
+use storage::disk::sync_names;
 use storage::wal::{RecoveredWal, Wal, WalError};
 use storage::{OpenMode, layout};
 
@@ -76,10 +77,14 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     let data_dir = deps.directory.path().to_owned();
     let checkpoint_path = layout::checkpoint_file(&data_dir);
     let topics_dir = checkpoint::topics_dir(&data_dir);
-    disk.create_dir_all(&topics_dir).map_err(io_error("making the log's directories"))?;
     let found = Checkpoint::load(&*disk, &checkpoint_path)
         .map_err(io_error(checkpoint_path.display().to_string()))?
         .map_err(|reason| damaged(&checkpoint_path, 0, reason))?;
+    refuse_missing_segments(&*disk, &topics_dir, found.as_ref())?;
+    disk.create_dir_all(&topics_dir)
+        // Without a checkpoint an earlier start may have been killed before it synced these names.
+        .and_then(|()| found.as_ref().map_or_else(|| sync_names(&*disk, &data_dir, &topics_dir), |_| Ok(())))
+        .map_err(io_error("making the log's directories"))?;
     let wal = Wal::recover(&disk, &layout::wal_dir(&data_dir), found.as_ref().map_or(0, |c| c.wal_first))?;
     if found.is_none() {
         refuse_log_without_checkpoint(&*disk, &topics_dir, &checkpoint_path)?;
@@ -102,12 +107,18 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
         writers.apply(&WriterId::new(name), point.epoch, value.as_ref());
     }
     let now_ms = deps.clock.now_ms();
+    let mut alarms = Vec::new();
     for topic in topics.by_name.values() {
         let points = found.partitions.get(&topic.info.id);
         for partition in &topic.partitions {
-            let mut point = points.and_then(|p| p.get(&partition.index)).cloned().unwrap_or_default();
+            let point = points.and_then(|p| p.get(&partition.index)).cloned();
+            if point.is_none() && disk.exists(&partition.dir) {
+                sync_names(&*disk, &topics_dir, &partition.dir)
+                    .map_err(io_error(partition.dir.display().to_string()))?;
+            }
+            let mut point = point.unwrap_or_default();
             point.log_start = point.log_start.max(starts.of(partition.topic, partition.index));
-            restore(partition, point, now_ms)?;
+            alarms.extend(restore(partition, point, now_ms)?);
         }
     }
     let mut held = Held::default();
@@ -122,14 +133,34 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
         let mut appending = partition.appending.lock();
         let end = appending.next;
         appending.epochs.assign(leader_epoch, end);
+        #[cfg(feature = "sabotage")]
+        crate::sabotage::after_recovery(&mut appending.producers, &mut partition.settled.lock().producers);
     }
     let wal = wal.start(settings.wal_file_bytes).map_err(io_error("beginning a write-ahead file"))?;
-    let shared = Shared::new(settings, deps, leader_epoch, files, topics, writers, held);
+    let shared = Shared::new(settings, deps, leader_epoch, files, topics, writers, held, alarms);
     // From here on the end is not clean, and what was replayed need not be replayed again.
     checkpoint::take(&shared, wal.current_file(), false)
         .and_then(|pending| pending.complete(&shared))
         .map_err(io_error("storing a checkpoint"))?;
+    shared.space.refresh(0);
     Ok((shared, wal))
+}
+
+/// A checkpoint that names records, and no directory that ever held any: nothing to go on from.
+fn refuse_missing_segments(
+    disk: &dyn storage::Disk,
+    topics_dir: &Path,
+    found: Option<&Checkpoint>,
+) -> Result<(), OpenError> {
+    let points = found.iter().flat_map(|c| c.partitions.values()).flat_map(|p| p.values());
+    let filled = points.filter(|point| point.segment.is_some()).count();
+    if filled > 0 && !disk.exists(topics_dir) {
+        let reason = format!(
+            "the directory is missing, {filled} partitions have records in it; make it to go on without them"
+        );
+        return Err(damaged(topics_dir, 0, reason));
+    }
+    Ok(())
 }
 
 fn damaged(path: &Path, position: u64, reason: impl Into<String>) -> OpenError {
@@ -204,8 +235,12 @@ fn remove_orphans(
     Ok(())
 }
 
-/// Brings a partition to where the checkpoint saw it.
-fn restore(partition: &PartitionState, mut point: PartitionPoint, now_ms: i64) -> Result<(), OpenError> {
+/// Brings a partition to where the checkpoint saw it; gives what an operator should know.
+fn restore(
+    partition: &PartitionState,
+    mut point: PartitionPoint,
+    now_ms: i64,
+) -> Result<Option<String>, OpenError> {
     let disk = partition.files.disk();
     let shown = partition.dir.display().to_string();
     {
@@ -222,8 +257,9 @@ fn restore(partition: &PartitionState, mut point: PartitionPoint, now_ms: i64) -
         // An operator may move a damaged partition away: it goes on behind its last offset.
         disk.create_dir_all(&partition.dir).map_err(io_error(shown))?;
         partition.segments.lock().end = point.end;
+        let had_records = point.log_start < point.end;
         partition.restore(point.log_start.max(point.end), point.end);
-        return Ok(());
+        return Ok(had_records.then(|| missing(partition, point.log_start, point.end)));
     }
     partition.complete_swaps()?;
     partition.cleaned.store(point.cleaned, Ordering::Release);
@@ -233,7 +269,7 @@ fn restore(partition: &PartitionState, mut point: PartitionPoint, now_ms: i64) -
     let mut list = kept_segments(partition, &entries, active.map(|(base, _)| base), &point, now_ms);
     let removed = remove_others(partition, &entries, &list)?;
     if let Some((base, len)) = active {
-        restore_active(partition, &mut list, base, len, point.end, now_ms)?;
+        restore_active(partition, &mut list, (base, len, point.index), point.end, now_ms)?;
     }
     // Retention on a full disk leaves no other trace than the names that are left.
     let log_start = list.first().map_or(point.log_start, |first| point.log_start.max(first.base));
@@ -243,7 +279,18 @@ fn restore(partition: &PartitionState, mut point: PartitionPoint, now_ms: i64) -
     segments.list = list;
     drop(segments);
     partition.restore(log_start, point.end);
-    Ok(())
+    Ok(None)
+}
+
+fn missing(partition: &PartitionState, log_start: Offset, end: Offset) -> String {
+    let alarm = format!(
+        "{}-{}: the directory {} was gone at the start, and with it the records from offset {log_start} to {end}",
+        partition.name,
+        partition.index,
+        partition.dir.display()
+    );
+    tracing::error!("{alarm}");
+    alarm
 }
 
 /// The segments up to the active one of the checkpoint that do not lie below the log start.
@@ -295,8 +342,7 @@ fn remove_others(
 fn restore_active(
     partition: &PartitionState,
     list: &mut Vec<Segment>,
-    base: Offset,
-    len: u64,
+    (base, len, entries): (Offset, u64, Option<(usize, usize)>),
     end: Offset,
     now_ms: i64,
 ) -> Result<(), OpenError> {
@@ -319,7 +365,7 @@ fn restore_active(
         active.len = len;
         partition.segments.lock().dirty.push(base);
     }
-    let mut index = load_index(partition, base, len);
+    let mut index = load_index(partition, base, len, entries);
     let mut begin = index.offsets.last().copied();
     loop {
         // The walk checks the batches behind the last entry; an entry that does not fit makes it start at the front.
@@ -369,12 +415,14 @@ fn walk_tail(
     }
 }
 
-fn load_index(partition: &PartitionState, base: Offset, len: u64) -> Index {
+/// The index as its files have it, if they have as many entries as the checkpoint saw: they are not synced.
+fn load_index(partition: &PartitionState, base: Offset, len: u64, entries: Option<(usize, usize)>) -> Index {
     let read = |extension| {
         storage::disk::read_file(&**partition.files.disk(), &partition.segment_file(base, extension)).ok()
     };
     let parsed = read("index").zip(read("timeindex")).and_then(|(o, t)| Index::parse(&o, &t, len));
-    let mut index = parsed.unwrap_or_default();
+    let whole = |index: &Index| entries.is_none_or(|e| e == (index.offsets.len(), index.times.len()));
+    let mut index = parsed.filter(whole).unwrap_or_default();
     index.written = (index.offsets.len(), index.times.len());
     index
 }
@@ -401,7 +449,13 @@ fn replay(
     held: &mut Held,
     (now_ms, producers_max): (i64, usize),
 ) -> Result<(), OpenError> {
+    #[cfg(feature = "sabotage")]
+    let left_out = crate::sabotage::left_out(wal)?;
     wal.replay::<OpenError>(&mut |found| {
+        #[cfg(feature = "sabotage")]
+        if left_out == Some((found.file, found.position)) {
+            return Ok(());
+        }
         let file = storage::wal::file_name(found.file);
         let broken = |reason| OpenError::Damaged { file: file.clone(), position: found.position, reason };
         let Decoded { writer, batches } = record::decode(found.bytes).map_err(broken)?;

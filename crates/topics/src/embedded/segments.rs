@@ -128,6 +128,10 @@ impl PartitionState {
 
     /// Closes the active segment, if there is one, and begins another.
     fn begin_segment(&self, segments: &mut Segments, base: Offset, now_ms: i64) {
+        // Its index files end here: they are synced with it.
+        if let Some(closed) = segments.list.last().map(|s| s.base) {
+            segments.mark_dirty(closed);
+        }
         segments.index.seal();
         if let Err(error) = self.write_index(segments, true)
             && let Some(closed) = segments.list.last().map(|s| s.base)
@@ -213,8 +217,8 @@ impl PartitionState {
         segments.new_names |= began;
     }
 
-    /// Brings the active segment's index files up to date; a closed segment has both, empty or not. They are not
-    /// synced: they can be built again.
+    /// Brings the active segment's index files up to date; a closed segment has both, empty or not. Those of a closed
+    /// segment are synced with the next checkpoint, those of the active one are counted there.
     pub(crate) fn write_index(&self, segments: &mut Segments, closed: bool) -> io::Result<()> {
         let Some(base) = segments.list.last().map(|s| s.base) else { return Ok(()) };
         let index = &mut segments.index;

@@ -122,6 +122,8 @@ pub(crate) struct Shared {
     pub producer_ids: Mutex<(i64, i64)>,
     /// The group coordinator.
     pub groups: GroupCoordinator,
+    /// What recovery found that an operator should know.
+    pub alarms: Vec<String>,
     offline: RwLock<Option<String>>,
 }
 
@@ -134,12 +136,12 @@ impl Shared {
         topics: TopicMap,
         writers: Writers,
         held: Held,
+        alarms: Vec<String>,
     ) -> Self {
-        let path = deps.directory.path().to_owned();
         Self {
             leader_epoch,
             queue: Queue::new(settings.unsynced_bytes_max),
-            space: SpaceGuard::new(Arc::clone(deps.directory.disk()), path, settings.reserve_bytes),
+            space: SpaceGuard::new(&deps.directory, settings.reserve_bytes, settings.recovery_bytes),
             files,
             topics: RwLock::new(topics),
             admin: Mutex::default(),
@@ -152,6 +154,7 @@ impl Shared {
             ending: AtomicBool::new(false),
             producer_ids: Mutex::default(),
             groups: GroupCoordinator::new(),
+            alarms,
             offline: RwLock::default(),
             settings,
             directory: deps.directory,
@@ -186,7 +189,8 @@ impl Shared {
     }
 
     pub(crate) fn offline(&self) -> Option<String> {
-        self.offline.read().clone()
+        // A control store that cannot be written is of the same directory.
+        self.offline.read().clone().or_else(|| self.control.failure().map(str::to_owned))
     }
 
     /// Ends appending for good: after a failed write or fsync nobody knows what the disk holds.

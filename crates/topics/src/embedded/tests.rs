@@ -16,6 +16,7 @@ use crate::batch::{BatchBuilder, Batches, Compression};
 mod appends;
 mod compaction;
 mod groups;
+mod faults;
 mod power;
 mod restarts;
 mod retention;
@@ -23,21 +24,26 @@ mod transactions;
 mod upkeep_power;
 
 /// The real disk, counting and failing on demand.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Watched {
     syncs: Arc<AtomicU64>,
     fail_syncs: Arc<AtomicBool>,
+    fail_only: FailOnly,
+    hold_syncs: Arc<Mutex<()>>,
     free: Arc<AtomicI64>,
     /// Nothing can be written any more.
     full: Arc<AtomicBool>,
 }
 
+/// Extension of the files whose syncs fail.
+type FailOnly = Arc<Mutex<Option<&'static str>>>;
+
 #[derive(Debug)]
-struct WatchedFile(Arc<dyn DiskFile>, Arc<AtomicU64>, Arc<AtomicBool>, Arc<AtomicBool>);
+struct WatchedFile(Arc<dyn DiskFile>, Watched, PathBuf);
 
 impl WatchedFile {
     fn refuse_full(&self) -> io::Result<()> {
-        if self.3.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if self.1.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
 
@@ -53,9 +59,16 @@ impl DiskFile for WatchedFile {
         self.refuse_full()?;
         self.0.write_vectored_at(offset, slices)
     }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
     fn sync_data(&self) -> io::Result<()> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        if self.2.load(Ordering::SeqCst) {
+        let Self(_, watched, path) = self;
+        watched.syncs.fetch_add(1, Ordering::SeqCst);
+        let _held = watched.hold_syncs.lock();
+        let only = *watched.fail_only.lock();
+        let fails = only.is_some_and(|extension| path.extension().is_some_and(|e| e == extension));
+        if fails || watched.fail_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is on fire"));
         }
         self.0.sync_data()
@@ -70,9 +83,7 @@ impl DiskFile for WatchedFile {
 
 impl Disk for Watched {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = RealDisk.open(path, mode)?;
-        let (syncs, fail, full) = (&self.syncs, &self.fail_syncs, &self.full);
-        Ok(Arc::new(WatchedFile(file, Arc::clone(syncs), Arc::clone(fail), Arc::clone(full))))
+        Ok(Arc::new(WatchedFile(RealDisk.open(path, mode)?, self.clone(), path.to_owned())))
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealDisk.create_dir_all(path)
@@ -107,6 +118,8 @@ struct Bench {
     clock: Arc<ManualClock>,
     syncs: Arc<AtomicU64>,
     fail_syncs: Arc<AtomicBool>,
+    fail_only: FailOnly,
+    hold_syncs: Arc<Mutex<()>>,
     free: Arc<AtomicI64>,
     full: Arc<AtomicBool>,
     settings: Settings,
@@ -131,9 +144,16 @@ impl Bench {
             clock: Arc::new(ManualClock::at(1_000_000)),
             syncs: Arc::default(),
             fail_syncs: Arc::default(),
+            fail_only: Arc::default(),
+            hold_syncs: Arc::default(),
             free: Arc::new(AtomicI64::new(1 << 40)),
             full: Arc::default(),
-            settings: Settings { segment_bytes: 4_000, index_interval_bytes: 500, ..Settings::default() },
+            settings: Settings {
+                segment_bytes: 4_000,
+                index_interval_bytes: 500,
+                recovery_bytes: 1 << 16,
+                ..Settings::default()
+            },
         }
     }
 
@@ -141,6 +161,8 @@ impl Bench {
         let disk: SharedDisk = Arc::new(Watched {
             syncs: Arc::clone(&self.syncs),
             fail_syncs: Arc::clone(&self.fail_syncs),
+            fail_only: Arc::clone(&self.fail_only),
+            hold_syncs: Arc::clone(&self.hold_syncs),
             free: Arc::clone(&self.free),
             full: Arc::clone(&self.full),
         });
@@ -212,7 +234,11 @@ fn sequenced(first: usize, count: usize, timestamp_ms: i64, producer: (i64, i16,
 
 /// All readable records of a partition: (offset, number in the value).
 fn records(topics: &Topics, partition: i32) -> Vec<(i64, usize)> {
-    let partition = topics.partition("t", partition).expect("partition");
+    records_of(topics, "t", partition)
+}
+
+fn records_of(topics: &Topics, topic: &str, partition: i32) -> Vec<(i64, usize)> {
+    let partition = topics.partition(topic, partition).expect("partition");
     let marks = partition.marks();
     let (mut from, mut all) = (marks.log_start, Vec::new());
     while from < marks.durable {

@@ -2,8 +2,9 @@
 //!
 //! Owns: the write-ahead log while it runs, the order write-ahead log → fdatasync → segments → marks → acknowledgement.
 //! Does not own: giving out offsets (appends do, before they queue).
-//! Invariants: nothing is acknowledged or becomes readable before its group's fdatasync returned; one fdatasync per
-//! group, however many partitions it touches; after an error of a write or an fsync nothing is tried again.
+//! Invariants: nothing becomes readable, or is acknowledged as durable, before its group's fdatasync returned, nor
+//! acknowledged as written before the kernel has it; one fdatasync per group, however many partitions it touches;
+//! after an error of a write or an fsync nothing is tried again.
 
 use std::collections::HashMap;
 use std::io;
@@ -108,24 +109,27 @@ impl Group {
         }
         if let Some(reason) = shared.offline() {
             for ack in self.acks.drain(..) {
-                let _ = ack.send(Err(AppendError::Offline(reason.clone())));
+                ack.send(Err(AppendError::Offline(reason.clone())));
             }
             return;
         }
         self.publish(shared);
         for ack in self.acks {
-            // Who does not wait any more does not mind.
-            let _ = ack.send(Ok(()));
+            ack.send(Ok(()));
         }
     }
 
-    fn persist(&self, shared: &Shared, wal: &mut Wal) -> io::Result<()> {
+    fn persist(&mut self, shared: &Shared, wal: &mut Wal) -> io::Result<()> {
         if self.records.is_empty() {
             return Ok(());
         }
         for record in &self.records {
             wal.queue(record::encode(record))?;
         }
+        wal.write()?;
+        self.acks.iter_mut().for_each(Ack::written);
+        #[cfg(feature = "sabotage")]
+        crate::sabotage::before_sync(&mut self.acks);
         wal.sync()?;
         let now_ms = shared.clock.now_ms();
         for (partition, batches) in self.by_partition() {

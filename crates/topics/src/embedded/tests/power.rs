@@ -71,6 +71,7 @@ pub(super) fn open_on(disk: &SimulatedDisk, runtime: &tokio::runtime::Runtime) -
         index_interval_bytes: 200,
         wal_file_bytes: 1_500,
         reserve_bytes: 0,
+        recovery_bytes: 0,
         ..Settings::default()
     };
     match Topics::open(settings, deps, &Supervisor::new(runtime.handle().clone())) {
