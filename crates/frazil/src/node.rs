@@ -6,6 +6,7 @@
 //! in effect before the first client is answered; after `stop` the data directory is free again.
 
 mod apply;
+mod descriptors;
 mod listen;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -98,7 +99,8 @@ impl Node {
     }
 
     /// The same on ports that are bound already.
-    pub async fn start_on(listeners: Listeners, settings: NodeSettings) -> anyhow::Result<Self> {
+    pub async fn start_on(listeners: Listeners, mut settings: NodeSettings) -> anyhow::Result<Self> {
+        descriptors::fit(&mut settings)?;
         let runtimes = Runtimes::build(settings.compute_threads)?;
         let supervisor = Supervisor::new(runtimes.doors.handle().clone());
         let mut node = Self {
@@ -250,7 +252,7 @@ fn open_below(
     let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
     let data_dir = without_parents(settings.data_dir).context("cannot use the data directory")?;
     let directory = storage::DataDirectory::open(Arc::clone(&disk), &data_dir)?;
-    let control = storage::Control::open(&disk, &layout::control_file(directory.path()))?;
+    let control = storage::Control::open(directory.disk(), &layout::control_file(directory.path()))?;
     let objects = storage::Objects::local(Arc::clone(&disk), layout::warehouse_dir(directory.path()));
     // topics | schemas | tables
     let topics = topics::Topics::open(
@@ -293,6 +295,7 @@ fn open_doors(
         commands: parts.commands.clone(),
         supervisor,
         clock: Arc::clone(&parts.clock),
+        responses: gateway::admission::ResponseBudget::new(limits.response_bytes_max),
     };
     let doors = listeners.open()?;
     for (listener, listen) in doors.kafka {

@@ -22,7 +22,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::admission::{Admission, Limits};
+use crate::admission::{Admission, Limits, ResponseBudget};
 
 /// The node id that clients see. There is one node.
 const NODE_ID: i32 = 0;
@@ -40,6 +40,7 @@ struct Broker {
     cluster_id: StrBytes,
     request_bytes_max: usize,
     unsynced: ProduceGate,
+    responses: ResponseBudget,
 }
 
 /// Holds producers back before the log's queue of unsynced bytes is full, so that they wait instead of failing.
@@ -75,6 +76,7 @@ pub fn serve(listener: TcpListener, listen: crate::Listen, limits: Limits, deps:
         unsynced: ProduceGate::new(deps.topics.settings().unsynced_bytes_max),
         topics: deps.topics,
         commands: deps.commands,
+        responses: deps.responses,
     });
     let connections = supervisor.clone();
     supervisor.spawn(TaskKind::Listener, format!("kafka {}", listen.addr), move |shutdown| async move {

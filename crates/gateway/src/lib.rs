@@ -23,6 +23,8 @@ pub struct Deps {
     pub commands: pipelines::Commands,
     pub supervisor: base::Supervisor,
     pub clock: base::SharedClock,
+    /// Bytes of responses of all doors together.
+    pub responses: admission::ResponseBudget,
 }
 
 /// Where a door listens, and what clients are told.

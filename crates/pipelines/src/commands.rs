@@ -242,6 +242,11 @@ impl Commands {
         self.duties.deps.topics.offline()
     }
 
+    /// Why appends are refused as long as nobody frees disk space; none while there is room.
+    pub fn full(&self) -> Option<String> {
+        self.duties.deps.topics.full()
+    }
+
     /// What runs, how far it is, what is wrong and what to type.
     pub async fn status(&self) -> NodeStatus {
         report::status(&self.duties).await

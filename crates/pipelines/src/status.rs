@@ -9,6 +9,8 @@ pub struct NodeStatus {
     pub uptime_ms: i64,
     /// Why the log is offline.
     pub offline: Option<String>,
+    /// What an operator should look at, although the log goes on.
+    pub alarms: Vec<String>,
     pub topics: Vec<TopicStatus>,
     pub tables: Vec<TableStatus>,
     pub pipelines: Vec<PipelineStatus>,

@@ -23,6 +23,9 @@ pub(super) async fn run(format: Format, remote: &Remote) -> anyhow::Result<()> {
         if let Some(reason) = status["offline"].as_str() {
             writeln!(out, "OFFLINE: {reason}")?;
         }
+        for alarm in items(&status["alarms"]) {
+            writeln!(out, "ALARM: {}", text(alarm))?;
+        }
     }
     for (title, (columns, rows)) in
         [("topics", topics(&status)), ("tables", tables(&status)), ("pipelines", pipelines(&status))]

@@ -72,13 +72,13 @@ async fn live() -> Answer {
 }
 
 async fn ready(State(commands): State<Commands>) -> Answer {
-    match commands.offline() {
-        None => ok(&json!({"ready": true, "reasons": []})),
-        Some(reason) => {
-            let body = json!({"ready": false, "reasons": [format!("the log is offline: {reason}")]});
-            Ok(json_response(StatusCode::SERVICE_UNAVAILABLE, JSON, body.to_string()))
-        }
+    let offline = commands.offline().map(|reason| format!("the log is offline: {reason}"));
+    let reasons: Vec<String> = offline.into_iter().chain(commands.full()).collect();
+    if reasons.is_empty() {
+        return ok(&json!({"ready": true, "reasons": []}));
     }
+    let body = json!({"ready": false, "reasons": reasons});
+    Ok(json_response(StatusCode::SERVICE_UNAVAILABLE, JSON, body.to_string()))
 }
 
 async fn figures(State(commands): State<Commands>) -> Response {

@@ -26,6 +26,8 @@ pub(super) fn render(status: &NodeStatus, resident_bytes: Option<u64>) -> String
     page.sample("frazil_uptime_seconds", &[], status.uptime_ms as f64 / 1e3);
     page.family("frazil_log_online", "gauge", "1 while the log takes writes.");
     page.sample("frazil_log_online", &[], u8::from(status.offline.is_none()));
+    page.family("frazil_alarms", "gauge", "Things that an operator should look at; the status tells them.");
+    page.sample("frazil_alarms", &[], status.alarms.len());
     if let Some(bytes) = resident_bytes {
         page.family("process_resident_memory_bytes", "gauge", "Resident memory of the process.");
         page.sample("process_resident_memory_bytes", &[], bytes);
@@ -180,6 +182,7 @@ mod tests {
             log_id: "x".into(),
             uptime_ms: 1500,
             offline: None,
+            alarms: vec![],
             topics: vec![pipelines::TopicStatus {
                 name: "trades".into(),
                 id: "t".into(),

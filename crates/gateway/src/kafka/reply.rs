@@ -12,6 +12,7 @@ use kafka_protocol::protocol::Encodable;
 
 use super::frame::Header;
 use super::versions::Api;
+use crate::admission::ResponsePermit;
 
 /// A response that cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub(super) enum ReplyError {
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     pieces: VecDeque<Bytes>,
+    /// Its share in the bytes of all responses, when it was worth counting.
+    permit: Option<ResponsePermit>,
 }
 
 impl Reply {
@@ -37,6 +40,12 @@ impl Reply {
         let mut builder = Builder::new(header, size);
         body.encode(builder.buffer(), version).map_err(|e| fail(&e))?;
         builder.finish()
+    }
+
+    /// Keeps `permit` until the reply is written or dropped.
+    pub(super) fn holding(mut self, permit: ResponsePermit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 }
 
@@ -118,6 +127,6 @@ impl Builder {
             first[..4].copy_from_slice(&prefix.to_be_bytes());
             self.done.push_front(first.freeze());
         }
-        Ok(Reply { pieces: self.done })
+        Ok(Reply { pieces: self.done, permit: None })
     }
 }

@@ -95,6 +95,7 @@ impl Node {
             commands: commands.clone(),
             supervisor: supervisor.clone(),
             clock,
+            responses: ResponseBudget::new(limits.response_bytes_max),
         };
         serve(listener, listen, limits, deps);
         Self { addr, topics, commands, supervisor, dir }

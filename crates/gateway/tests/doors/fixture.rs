@@ -103,7 +103,8 @@ async fn open(dir: &std::path::Path, supervisor: &Supervisor) -> Deps {
     })
     .await
     .unwrap();
-    Deps { topics, registry, tables, engine, commands, supervisor: supervisor.clone(), clock }
+    let responses = gateway::admission::ResponseBudget::new(16 << 20);
+    Deps { topics, registry, tables, engine, commands, supervisor: supervisor.clone(), clock, responses }
 }
 
 impl Node {

@@ -29,6 +29,7 @@ pub(crate) async fn status(duties: &Duties) -> NodeStatus {
         log_id: deps.topics.log_id().to_string(),
         uptime_ms: (deps.clock.now_ms() - duties.started_ms).max(0),
         offline: deps.topics.offline(),
+        alarms: deps.topics.alarms(),
         topics,
         tables,
         pipelines: pipeline_status(duties),

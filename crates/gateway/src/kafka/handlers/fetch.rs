@@ -3,7 +3,8 @@
 //! Owns: the long poll, byte limits over partitions, checking leader epochs and topic ids.
 //! Does not own: reading segments (topics), the response's bytes (`encode`).
 //! Invariants: a waiting fetch is woken by the partitions' marks and never polls; a batch is returned whole; the first
-//! batch is returned whatever the limits say (KIP-74); record bytes are passed on as the log gave them.
+//! batch is returned whatever the limits say (KIP-74); record bytes are passed on as the log gave them, and counted
+//! from before they are read until they are written.
 //!
 //! Fetch sessions (KIP-227) are not kept: session id 0 tells the client to send full requests.
 
@@ -56,6 +57,8 @@ struct PartitionFetch {
 struct Source {
     partition: Partition,
     durable: watch::Receiver<Offset>,
+    /// What was asked for.
+    from: Offset,
     next: Offset,
     max_bytes: usize,
 }
@@ -87,13 +90,27 @@ pub(super) async fn answer(
     let mut topics_changed = broker.topics.watch_topics();
     topics_changed.mark_unchanged();
     let mut topics = resolve(&broker, header.version, request);
+    let mut permit = broker.responses.take(wanted.max_bytes).await;
     loop {
-        topics = super::off_thread(move || read_all(topics, wanted)).await?;
-        let failed = partitions(&topics).any(|p| p.error.is_some());
+        let share = Wanted { max_bytes: permit.bytes(), ..wanted };
+        topics = super::off_thread(move || read_all(topics, share)).await?;
         let bytes: usize = partitions(&topics).map(PartitionFetch::bytes).sum();
-        let enough = failed || bytes >= min_bytes;
-        if enough || !wait_for_more(&mut topics, &mut topics_changed, deadline).await {
-            return Ok(Some(encode::reply(&header, None, &topics, wanted.read_committed)?));
+        if bytes > permit.bytes() && !permit.is_whole() && !permit.try_grow(bytes) {
+            // A first batch that is larger than its share: nothing is held while there is no room for it.
+            topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(PartitionFetch::start_over);
+            drop(permit);
+            permit = broker.responses.take_all(bytes).await;
+            continue;
+        }
+        permit.shrink(bytes);
+        let failed = partitions(&topics).any(|p| p.error.is_some());
+        let enough = failed || bytes >= min_bytes.min(share.max_bytes.max(1));
+        if enough
+            || !wait_for_more(&mut topics, &mut topics_changed, deadline).await
+            || !permit.try_grow_by_a_share(wanted.max_bytes)
+        {
+            let reply = encode::reply(&header, None, &topics, wanted.read_committed)?;
+            return Ok(Some(reply.holding(permit)));
         }
         drop_deleted(&broker, header.version, &mut topics);
     }
@@ -110,6 +127,14 @@ impl PartitionFetch {
 
     fn refused(index: i32, code: Code) -> Self {
         Self { index, error: Some(code), source: None, marks: None, pieces: Vec::new(), aborted: Vec::new() }
+    }
+
+    /// Forgets what was read.
+    fn start_over(&mut self) {
+        self.pieces.clear();
+        if let Some(source) = &mut self.source {
+            source.next = source.from;
+        }
     }
 
     fn fail(&mut self, code: Code) {
@@ -153,6 +178,7 @@ fn open(broker: &Broker, topic: &str, wanted: &FetchPartition) -> PartitionFetch
     let source = Source {
         partition,
         durable,
+        from: wanted.fetch_offset,
         next: wanted.fetch_offset,
         max_bytes: usize::try_from(wanted.partition_max_bytes).unwrap_or(0),
     };

@@ -2,12 +2,13 @@
 //!
 //! Owns: acks, which batches a version of the request may carry, one result per partition.
 //! Does not own: checking batches, offsets, sequences, transactions, durability (topics).
-//! Invariants: appends are submitted before `start` returns, in request order; a batch is acknowledged only once the
-//! log says that it is durable, whatever acks asks beyond that.
+//! Invariants: appends are submitted before `start` returns, in request order. acks=all is answered once the log says
+//! that the batches are durable, acks=1 once the kernel has them, acks=0 not at all: whoever asks for it waits for
+//! nothing, hears of refusals by losing the connection, and is still held back by the limit on unsynced bytes.
 
 use std::sync::Arc;
 
-use ::topics::{AppendError, Appended, PendingAppend};
+use ::topics::{AppendError, Appended, PendingAppend, Terms, Until};
 use bytes::Bytes;
 use futures::FutureExt;
 use kafka_protocol::ResponseError as Code;
@@ -57,7 +58,7 @@ impl Refusal {
 /// What all batches of a request have in common.
 struct Sent {
     version: i16,
-    transactional_id: Option<String>,
+    terms: Terms,
     refusal: Option<Refusal>,
 }
 
@@ -82,11 +83,14 @@ pub(super) async fn start(
     } else {
         None
     };
-    let transactional_id = request.transactional_id.as_ref().map(|id| id.to_string());
-    let sent = Sent { version: header.version, transactional_id, refusal };
+    let transactional_id = request.transactional_id.as_ref().map(|id| id.as_str().into());
     let batches = take_apart(request);
     let bytes = batches.iter().flat_map(|(_, p)| p).map(|(_, b)| b.as_ref().map_or(0, Bytes::len)).sum();
-    let gate = broker.unsynced.enter(bytes).await;
+    // The log keeps it until the batches are durable, so that no answer in line before this one keeps it longer.
+    let hold = broker.unsynced.enter(bytes).await;
+    let until = if acks == -1 { Until::Durable } else { Until::Written };
+    let terms = Terms { until, transactional_id, hold: Some(Arc::new(hold)) };
+    let sent = Sent { version: header.version, terms, refusal };
     let topics = if batches.iter().flat_map(|(_, p)| p).any(|(_, b)| is_compressed(b.as_ref())) {
         // The log unpacks compressed batches to check them, which may take longer than other connections should wait.
         let broker = Arc::clone(broker);
@@ -94,12 +98,10 @@ pub(super) async fn start(
     } else {
         append_all(broker, batches, &sent)
     };
-    Ok(async move {
-        let response = settle(topics).await;
-        drop(gate);
-        if acks == 0 { unacknowledged(&response) } else { Ok(Some(Reply::encode(&header, &response)?)) }
+    if acks == 0 {
+        return unacknowledged(topics).map(|()| std::future::ready(Ok(None)).boxed());
     }
-    .boxed())
+    Ok(async move { Ok(Some(Reply::encode(&header, &settle(topics).await)?)) }.boxed())
 }
 
 fn is_compressed(batch: Option<&Bytes>) -> bool {
@@ -142,17 +144,13 @@ fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, 
             "zstd needs produce requests of version 7 or later",
         );
     }
-    let appended = match &sent.transactional_id {
-        Some(id) => broker.topics.append_transactional(topic, partition, batch, id),
-        None if attributes & TRANSACTIONAL != 0 => {
-            return refused(
-                Code::TransactionalIdAuthorizationFailed,
-                "a transactional batch needs the transactional.id in its request",
-            );
-        }
-        None => broker.topics.append(topic, partition, batch),
-    };
-    match appended {
+    if attributes & TRANSACTIONAL != 0 && sent.terms.transactional_id.is_none() {
+        return refused(
+            Code::TransactionalIdAuthorizationFailed,
+            "a transactional batch needs the transactional.id in its request",
+        );
+    }
+    match broker.topics.append_on(sent.terms.clone(), topic, partition, batch) {
         Ok(pending) => Outcome::Pending(pending),
         Err(error) => {
             let mut refusal = failed(topic, partition, &error);
@@ -174,7 +172,7 @@ fn failed(topic: &str, partition: i32, error: &AppendError) -> Refusal {
     Refusal { code: errors::append(error), message: base::fault::chain(error), records }
 }
 
-/// Waits until everything submitted is durable.
+/// Waits for everything submitted.
 async fn settle(topics: Vec<TopicBatches>) -> ProduceResponse {
     let mut responses = Vec::with_capacity(topics.len());
     for topic in topics {
@@ -221,12 +219,13 @@ fn result(index: i32, outcome: Result<Appended, Refusal>) -> PartitionProduceRes
     }
 }
 
-/// A producer with acks=0 hears of an error by losing its connection.
-fn unacknowledged(response: &ProduceResponse) -> Result<Option<Reply>, Close> {
-    let failed = response.responses.iter().find_map(|topic| {
-        let partition = topic.partition_responses.iter().find(|p| p.error_code != errors::NONE)?;
-        let reason = partition.error_message.as_ref().map_or("", |m| m.as_str());
-        Some(format!("{}-{}: {reason}", topic.name.as_str(), partition.index))
+/// A producer with acks=0 hears of a refusal by losing its connection; nobody waits for the rest.
+fn unacknowledged(topics: Vec<TopicBatches>) -> Result<(), Close> {
+    let refused = topics.into_iter().find_map(|topic| {
+        topic.partitions.into_iter().find_map(|(index, outcome)| match outcome {
+            Outcome::Refused(refusal) => Some(format!("{}-{index}: {}", topic.name, refusal.message)),
+            Outcome::Pending(_) => None,
+        })
     });
-    failed.map_or(Ok(None), |reason| Err(Close::Unacknowledged(reason)))
+    refused.map_or(Ok(()), |reason| Err(Close::Unacknowledged(reason)))
 }
