@@ -140,6 +140,7 @@ fn small_log() -> topics::Settings {
         segment_bytes: 4096,
         index_interval_bytes: 256,
         wal_file_bytes: 8192,
+        recovery_bytes: 0,
         ..Default::default()
     }
 }

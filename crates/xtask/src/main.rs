@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask tidy`, `cargo xtask bench`.
+//! Development tasks: `cargo xtask test`, `conformance`, `tidy`, `bench`, `fuzz`.
 //!
 //! Owns: what "the tests" are, in which order, and the set-up they need.
 //! Does not own: the tests themselves.
 
 mod conformance;
+mod fuzz;
 mod setup;
 mod tests;
 mod tidy;
@@ -17,6 +18,8 @@ usage: cargo xtask <task>
   conformance [SUITE [ID…]]
                   suites that others wrote, against a node: librdkafka, rdkafka, kafka-python, java; all without SUITE
   bench [ROWS]    builds for release and prints the figures of docs/benchmarks.md
+  fuzz [--minutes N] [TARGET...]
+                  runs the fuzz targets in /fuzz, each for N minutes (10), two at a time
   tidy            the architecture as a test: layers, owners, budgets, documents
 ";
 
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         ["conformance", suite_and_ids @ ..] => conformance::run(suite_and_ids),
         ["bench"] => tests::bench("1000000"),
         ["bench", rows] => tests::bench(rows),
+        ["fuzz", "--minutes", minutes, targets @ ..] => fuzz::run(minutes, targets),
+        ["fuzz", targets @ ..] => fuzz::run("10", targets),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");

@@ -55,12 +55,18 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     Ok(value)
 }
 
-fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<()> {
+/// Cargo, as a shell would call it.
+pub(crate) fn cargo_command() -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    as_from_a_shell(&mut command);
+    command
+}
+
+fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<()> {
+    let mut command = cargo_command();
     command.args(args).env("FRAZIL_PYTHON", &clients.python).env("FRAZIL_KCAT", &clients.kcat);
     command.env("FRAZIL_PSQL", &clients.psql).env("FRAZIL_DUCKDB_EXTENSIONS", &clients.duckdb_extensions);
     command.env("FRAZIL_LIBRDKAFKA", &clients.librdkafka);
-    as_from_a_shell(&mut command);
     if long {
         command.env("FRAZIL_LONG", "1");
     }

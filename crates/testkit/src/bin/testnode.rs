@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering;
 fn main() -> ExitCode {
     match std::env::var("FRAZIL_SABOTAGE").as_deref() {
         Err(_) => {}
-        Ok("ack-before-write") => topics::sabotage::ACK_BEFORE_WRITE.store(true, Ordering::SeqCst),
         Ok("range-fence-off") => tables::sabotage::RANGE_FENCE_OFF.store(true, Ordering::SeqCst),
-        Ok(other) => {
-            eprintln!("error: no sabotage `{other}`");
-            return ExitCode::from(2);
-        }
+        Ok(name) => match topics::sabotage::switch(name) {
+            Some(switch) => switch.store(true, Ordering::SeqCst),
+            None => {
+                eprintln!("error: no sabotage `{name}`");
+                return ExitCode::from(2);
+            }
+        },
     }
     frazil::main()
 }
