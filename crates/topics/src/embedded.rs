@@ -19,7 +19,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot, watch};
 
-use crate::batch::check::Origin;
 use crate::error::*;
 use crate::log::*;
 use crate::settings::Settings;

@@ -11,8 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use base::TopicName;
 
 use super::Topics;
-use super::append::{self, Acknowledged, Candidate};
+use super::append::{self, Candidate};
 use super::partition::PartitionState;
+use super::queue::Acknowledged;
 use super::shared::Shared;
 use crate::batch::check::Facts;
 use crate::batch::{BatchBuilder, Marker};

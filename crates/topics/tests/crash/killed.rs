@@ -70,7 +70,7 @@ fn server() {
         }
         let partition: usize = what.parse().expect("partition");
         let until = if partition == WRITTEN_ONLY { Until::Written } else { Until::Durable };
-        let terms = Terms { until, hold: None };
+        let terms = Terms { until, ..Terms::default() };
         match topics.append_on(terms, TOPIC, partition as i32, batch(partition, number)) {
             Ok(pending) => {
                 runtime.spawn(async move {

@@ -132,6 +132,7 @@ impl PartitionFetch {
     /// Forgets what was read.
     fn start_over(&mut self) {
         self.pieces.clear();
+        self.aborted.clear();
         if let Some(source) = &mut self.source {
             source.next = source.from;
         }

@@ -208,7 +208,7 @@ fn written_is_told_before_durable_and_what_is_held_is_dropped_after_both() {
     let topics = bench.open();
     create(&topics, 1);
     let held = Arc::new(());
-    let terms = |until| Terms { until, hold: Some(Arc::<()>::clone(&held)) };
+    let terms = |until| Terms { until, hold: Some(Arc::<()>::clone(&held)), ..Terms::default() };
     let stuck = bench.hold_syncs.lock();
     let durable = topics.append_on(terms(Until::Durable), "t", 0, batch(0, 1, 1_000_000)).expect("append");
     let written = topics.append_on(terms(Until::Written), "t", 0, batch(1, 1, 1_000_000)).expect("append");
