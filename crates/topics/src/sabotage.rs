@@ -9,6 +9,8 @@ pub static ACK_BEFORE_WRITE: AtomicBool = AtomicBool::new(false);
 
 /// Acknowledge appends as durable before they are synced.
 pub static ACK_BEFORE_DURABLE: AtomicBool = AtomicBool::new(false);
+/// Do not sync what is appended.
+pub static NO_FSYNC: AtomicBool = AtomicBool::new(false);
 /// Recovery cuts off one record more than the torn tail.
 pub static TRUNCATE_TOO_MUCH: AtomicBool = AtomicBool::new(false);
 /// Recovery forgets the sequences of producers.
@@ -19,6 +21,7 @@ pub fn switch(name: &str) -> Option<&'static AtomicBool> {
     Some(match name {
         "ack-before-write" => &ACK_BEFORE_WRITE,
         "ack-before-durable" => &ACK_BEFORE_DURABLE,
+        "no-fsync" => &NO_FSYNC,
         "truncate-too-much" => &TRUNCATE_TOO_MUCH,
         "forget-producers" => &FORGET_PRODUCERS,
         _ => return None,
@@ -54,7 +57,7 @@ pub(crate) fn before_sync(acks: &mut Vec<crate::embedded::Ack>) {
             ack.send(Ok(()));
         }
         // Whoever is told must get to hear of it before the sync.
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -130,7 +130,9 @@ impl Group {
         self.acks.iter_mut().for_each(Ack::written);
         #[cfg(feature = "sabotage")]
         crate::sabotage::before_sync(&mut self.acks);
-        wal.sync()?;
+        if syncs() {
+            wal.sync()?;
+        }
         let now_ms = shared.clock.now_ms();
         for (partition, batches) in self.by_partition() {
             if !partition.is_deleted() {
@@ -223,6 +225,14 @@ pub(crate) fn settle<'a>(
     }
     held.note(span);
     all
+}
+
+/// Always, but for a planted fault.
+fn syncs() -> bool {
+    #[cfg(feature = "sabotage")]
+    return !crate::sabotage::NO_FSYNC.load(std::sync::atomic::Ordering::SeqCst);
+    #[cfg(not(feature = "sabotage"))]
+    true
 }
 
 fn roll(

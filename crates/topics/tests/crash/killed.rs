@@ -26,14 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Its producer asks for acks=1: that survives a kill, too.
 const WRITTEN_ONLY: usize = PRODUCERS - 1;
 
-fn open_real(dir: &Path, runtime: &tokio::runtime::Runtime) -> Result<Topics, String> {
+pub(crate) fn open_real(dir: &Path, runtime: &tokio::runtime::Runtime) -> Result<Topics, String> {
     let directory = DataDirectory::open(Arc::new(RealDisk), dir).map_err(|e| base::fault::chain(&e))?;
     let control = Control::open(directory.disk(), &layout::control_file(directory.path()))
         .map_err(|e| base::fault::chain(&e))?;
     open(directory, control, runtime).map_err(|e| base::fault::chain(&e))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("runtime")
 }
 
@@ -47,6 +47,7 @@ fn server() {
         switch.store(true, std::sync::atomic::Ordering::SeqCst);
     }
     let dir = PathBuf::from(std::env::var_os("FRAZIL_LOG_DIR").expect("a directory"));
+    let all_durable = std::env::var_os("FRAZIL_ALL_DURABLE").is_some();
     let runtime = runtime();
     let topics = open_real(&dir, &runtime).unwrap_or_else(|e| panic!("cannot open: {e}"));
     create(&topics);
@@ -69,7 +70,7 @@ fn server() {
             continue;
         }
         let partition: usize = what.parse().expect("partition");
-        let until = if partition == WRITTEN_ONLY { Until::Written } else { Until::Durable };
+        let until = if partition == WRITTEN_ONLY && !all_durable { Until::Written } else { Until::Durable };
         let terms = Terms { until, ..Terms::default() };
         match topics.append_on(terms, TOPIC, partition as i32, batch(partition, number)) {
             Ok(pending) => {
@@ -86,14 +87,15 @@ fn server() {
 }
 
 /// One life of the server.
-struct Life {
+pub(crate) struct Life {
     child: Child,
     input: ChildStdin,
     lines: Receiver<String>,
 }
 
 impl Life {
-    fn begin(dir: &Path, fault: Option<&str>) -> Self {
+    /// With `durable` every batch is answered once it is durable.
+    pub(crate) fn begin(dir: &Path, fault: Option<&str>, durable: bool) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command
             .args(["killed::server", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
@@ -102,6 +104,9 @@ impl Life {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        if durable {
+            command.env("FRAZIL_ALL_DURABLE", "1");
+        }
         if let Some(fault) = fault {
             command.env("FRAZIL_SABOTAGE", fault);
         }
@@ -123,7 +128,7 @@ impl Life {
     }
 
     /// Waits until the log is open; gives how many atomic appends it has.
-    fn until_ready(&self) -> Result<i64, String> {
+    pub(crate) fn until_ready(&self) -> Result<i64, String> {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 // The test harness began the line.
@@ -142,7 +147,7 @@ impl Life {
     }
 
     /// kill -9; gives every line that was told before.
-    fn kill(mut self) -> Vec<String> {
+    pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
         self.lines.iter().collect()
@@ -151,15 +156,22 @@ impl Life {
 
 /// What the client knows and waits for.
 #[derive(Default)]
-struct Client {
-    known: Known,
+pub(crate) struct Client {
+    pub(crate) known: Known,
     /// Per producer, where the next new batch begins in this life.
     next: [i64; PRODUCERS],
     atomic_asked: bool,
 }
 
 impl Client {
-    fn hear(&mut self, line: &str) -> Result<(), String> {
+    /// A server is ready that has so many atomic appends: one of unknown outcome is looked up, as pipelines do.
+    pub(crate) fn begin_life(&mut self, atomic: i64) {
+        self.known.atomic = atomic;
+        self.next = self.known.acknowledged;
+        self.atomic_asked = false;
+    }
+
+    pub(crate) fn hear(&mut self, line: &str) -> Result<(), String> {
         if line.starts_with("refused") {
             return Err(line.to_owned());
         }
@@ -183,8 +195,17 @@ impl Client {
         Ok(())
     }
 
+    /// Waits until everything asked for is acknowledged.
+    pub(crate) fn settle(&mut self, life: &mut Life) -> Result<(), String> {
+        while self.atomic_asked || self.next.iter().zip(&self.known.acknowledged).any(|(next, end)| next > end) {
+            let line = life.lines.recv_timeout(PATIENCE).map_err(|e| e.to_string())?;
+            self.hear(&line)?;
+        }
+        Ok(())
+    }
+
     /// Keeps the server busy: what was not acknowledged before comes first.
-    fn work(&mut self, life: &mut Life, limit: Duration) -> Result<(), String> {
+    pub(crate) fn work(&mut self, life: &mut Life, limit: Duration) -> Result<(), String> {
         let begun = Instant::now();
         while begun.elapsed() < limit {
             for partition in 0..PRODUCERS {
@@ -234,7 +255,7 @@ fn campaign(seed: u64, lives: u32, fault: Option<&str>) -> Result<Known, String>
     let mut client = Client::default();
     for life in 0..lives {
         let told = |finding| format!("life {life}: {finding}");
-        let mut server = Life::begin(&dir.0, fault);
+        let mut server = Life::begin(&dir.0, fault, false);
         if life > 0 && random.below(6) == 0 {
             // Recovery is killed, too.
             std::thread::sleep(Duration::from_millis(random.below(25)));
@@ -246,10 +267,7 @@ fn campaign(seed: u64, lives: u32, fault: Option<&str>) -> Result<Known, String>
             let known = client.known.atomic;
             return Err(told(format!("{known} atomic appends were acknowledged, {atomic} are there: lost")));
         }
-        // An atomic append of unknown outcome is looked up, as pipelines do.
-        client.known.atomic = atomic;
-        client.next = client.known.acknowledged;
-        client.atomic_asked = false;
+        client.begin_life(atomic);
         client.work(&mut server, Duration::from_millis(5 + random.below(60))).map_err(told)?;
         for line in server.kill() {
             client.hear(&line).map_err(told)?;

@@ -151,6 +151,65 @@ async fn a_bomb_in_a_batch_is_refused_and_the_node_goes_on() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_without_records_is_refused() {
+    let node = Node::with_topic("t", 1).await;
+    let mut client = node.client().await;
+    let mut empty = batch(1).slice(..61).to_vec();
+    empty[8..12].copy_from_slice(&49_i32.to_be_bytes());
+    for (count, last) in [(0, -1), (0, 0), (-1, -1), (1, 0)] {
+        empty[57..61].copy_from_slice(&i32::to_be_bytes(count));
+        empty[23..27].copy_from_slice(&i32::to_be_bytes(last));
+        let crc = crc32c(&empty[21..]);
+        empty[17..21].copy_from_slice(&crc.to_be_bytes());
+        let (error, offset) = client.produce("t", 0, empty.clone().into()).await;
+        assert!(error != 0 && offset == -1, "{count} records, last {last}: {error}");
+    }
+    assert_eq!(client.produce("t", 0, batch(1)).await, (0, 0));
+    node.stop().await;
+}
+
+/// What is unsynced is not held back by an answer that is in line before its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_in_line_before_produces_holds_nobody_up() {
+    let node = Node::with_topic("t", 1).await;
+    node.create("quiet", 1).await;
+    let mut poller = node.client().await;
+    let poll = records::fetch_request("quiet", 0, 0, 60_000);
+    poller.send(Api::Fetch, 12, &poll).await;
+    // More than may be unsynced at once, all behind the poll.
+    let mut large = ::topics::batch::BatchBuilder::new();
+    large.push(1_700_000_000_000, None, Some(&vec![b'x'; 1_000_000]), &[]);
+    let large = large.build().unwrap();
+    for _ in 0..30 {
+        poller.send(Api::Produce, 11, &produce_request("t", 0, large.clone(), -1)).await;
+    }
+    let mut other = node.client().await;
+    let (error, offset) = other.produce("quiet", 0, batch(1)).await;
+    assert_eq!((error, offset), (0, 0), "the record that the poll waits for");
+    for _ in 0..31 {
+        poller.receive_frame().await.expect("all are answered, the poll first");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acks_0_waits_for_nothing_and_hears_of_refusals() {
+    let node = Node::with_topic("t", 1).await;
+    let mut client = node.client().await;
+    for _ in 0..10 {
+        client.send(Api::Produce, 11, &produce_request("t", 0, batch(2), 0)).await;
+    }
+    // The next answer is that of the next request that has one.
+    assert_eq!(client.produce("t", 0, batch(1)).await, (0, 20));
+    let response: ProduceResponse =
+        client.call(Api::Produce, 11, &produce_request("t", 0, batch(1), 1)).await;
+    assert_eq!(response.responses[0].partition_responses[0].base_offset, 21);
+    client.send(Api::Produce, 11, &produce_request("none", 0, batch(1), 0)).await;
+    assert_eq!(client.closed().await, 0, "a refusal ends the connection");
+    node.stop().await;
+}
+
 /// Bit by bit: tests have time.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {

@@ -183,7 +183,10 @@ fn an_fsync_error_of_a_checkpoint_takes_the_log_offline() {
     assert!(matches!(topics.append("t", 0, batch(next, 1, 1_000_000)), Err(AppendError::Offline(_))));
     assert_eq!(records(&topics, 0), numbered(0..next), "reads go on");
     drop(topics);
-    assert_eq!(records(&bench.open(), 0), numbered(0..next), "the write-ahead log was kept");
+    // The one that was refused may have become durable before the log went offline.
+    let found = records(&bench.open(), 0);
+    assert!(found.len() == next || found.len() == next + 1, "{found:?}: the write-ahead log was kept");
+    assert_eq!(found, numbered(0..found.len()));
 }
 
 #[test]
