@@ -48,7 +48,7 @@ impl SpaceGuard {
 
     /// Whether appends would be refused after so many bytes were written.
     pub(crate) fn would_be_short(&self, bytes: u64) -> bool {
-        self.disk.free_bytes(&self.path).is_ok_and(|free| free.saturating_sub(bytes) <= self.reserve)
+        self.disk.free_bytes(&self.path).is_ok_and(|free| free.saturating_sub(bytes) <= self.reserve_bytes)
     }
 
     /// Whether `size` more bytes may be appended. `waiting` tells the bytes that are admitted but not written yet: the

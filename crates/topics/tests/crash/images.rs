@@ -27,7 +27,8 @@ const DISCARD: u64 = 4;
 /// Runs a program; its output, or its cure.
 fn run(program: &str, args: &[&str]) -> String {
     let cure = "needs root and Debian's qemu-system-common, mount, e2fsprogs";
-    let output = Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}; {cure}"));
+    let output =
+        Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}; {cure}"));
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {args:?}: {errors}; {cure}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -66,7 +67,10 @@ impl Rig {
                 "--blockdev",
                 "driver=blklogwrites,node-name=blw,file=f0,log=l0,log-sector-size=512",
                 "--export",
-                &format!("type=fuse,id=e0,node-name=blw,mountpoint={},writable=on", text(&rig.path("device"))),
+                &format!(
+                    "type=fuse,id=e0,node-name=blw,mountpoint={},writable=on",
+                    text(&rig.path("device"))
+                ),
                 "--pidfile",
                 text(&rig.path("pid")),
                 "--daemonize",

@@ -197,7 +197,9 @@ impl Client {
 
     /// Waits until everything asked for is acknowledged.
     pub(crate) fn settle(&mut self, life: &mut Life) -> Result<(), String> {
-        while self.atomic_asked || self.next.iter().zip(&self.known.acknowledged).any(|(next, end)| next > end) {
+        while self.atomic_asked
+            || self.next.iter().zip(&self.known.acknowledged).any(|(next, end)| next > end)
+        {
             let line = life.lines.recv_timeout(PATIENCE).map_err(|e| e.to_string())?;
             self.hear(&line)?;
         }
