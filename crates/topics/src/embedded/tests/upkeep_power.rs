@@ -34,6 +34,7 @@ fn open_on(
         index_interval_bytes: 150,
         wal_file_bytes: 2_500,
         reserve_bytes: 0,
+        recovery_bytes: 0,
         cleaner_keys_max: 12,
         ..Settings::default()
     };
