@@ -10,9 +10,9 @@ pub mod batch;
 pub mod cluster;
 pub mod embedded;
 pub mod error;
-pub mod groups;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod groups;
 pub mod log;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;

@@ -30,6 +30,7 @@ use crate::groups::classic::ClassicGroup;
 use crate::groups::offsets::GroupOffsets;
 use crate::groups::records::Key;
 use crate::groups::*;
+use crate::log::Terms;
 use crate::topic::CONSUMER_OFFSETS;
 use crate::transactions::TransactionalProducer;
 use machine::Machine;
@@ -175,7 +176,8 @@ impl Shared {
         }
         let batch: Bytes = builder.build()?;
         let sender = Sender { origin: Origin::Coordinator, transactional_id };
-        let (appended, pending) = append::append_placed(self, CONSUMER_OFFSETS, PARTITION, &batch, sender)?;
+        let (appended, pending) =
+            append::append_placed(self, CONSUMER_OFFSETS, PARTITION, &batch, sender, Terms::default())?;
         let gate = pending.map(|outcome| outcome.map(drop).map_err(|e| unavailable(&e)));
         Ok((appended.base_offset, gate.boxed().shared()))
     }

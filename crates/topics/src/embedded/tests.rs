@@ -15,8 +15,8 @@ use crate::batch::{BatchBuilder, Batches, Compression};
 
 mod appends;
 mod compaction;
-mod groups;
 mod faults;
+mod groups;
 mod power;
 mod restarts;
 mod retention;
