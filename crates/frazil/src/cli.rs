@@ -200,6 +200,7 @@ pub enum Codec {
     Gzip,
     Snappy,
     Lz4,
+    Zstd,
 }
 
 #[derive(Debug, Clone, Args)]

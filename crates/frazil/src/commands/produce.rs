@@ -21,6 +21,7 @@ pub(super) async fn run(client: &ClusterClient, args: ProduceArgs) -> anyhow::Re
         Codec::Gzip => Compression::Gzip,
         Codec::Snappy => Compression::Snappy,
         Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
     };
     check_topic(client, &args).await?;
     let producer = client.producer(ProducerSettings { compression, ..ProducerSettings::default() })?;

@@ -50,13 +50,6 @@ impl ClusterError {
     pub(crate) fn from_code(code: Code, subject: &str) -> Self {
         match code {
             Code::UnknownTopicOrPartition | Code::UnknownTopic => Self::UnknownTopic(subject.to_owned()),
-            // What librdkafka says of a batch whose codec it was built without.
-            Code::NotImplemented => Self::Failed {
-                doing: "read a batch",
-                reason:
-                    "it is compressed with zstd, which this client does not read; kcat and other clients do"
-                        .into(),
-            },
             Code::TopicAlreadyExists => Self::TopicExists(subject.to_owned()),
             Code::UnknownPartition => Self::UnknownPartition { topic: subject.to_owned(), partition: -1 },
             other => Self::Refused {

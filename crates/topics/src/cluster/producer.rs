@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::{ClusterClient, ClusterError, blocking};
 
-/// How batches are compressed. (zstd is read by brokers and tables, but not written by this client.)
+/// How batches are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
     #[default]
@@ -27,6 +27,7 @@ pub enum Compression {
     Gzip,
     Snappy,
     Lz4,
+    Zstd,
 }
 
 impl Compression {
@@ -37,6 +38,7 @@ impl Compression {
             Self::Gzip => "gzip",
             Self::Snappy => "snappy",
             Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
         }
     }
 }
