@@ -2,7 +2,9 @@
 //!
 //! Owns: the scenarios and their printing. Does not own: targets (docs/benchmarks.md).
 
+pub mod broker;
 pub mod materialize;
+pub mod peers;
 pub mod produce;
 pub mod start;
 pub mod visible;

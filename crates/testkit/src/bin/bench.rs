@@ -1,6 +1,9 @@
 //! The benchmarks: figures and ratios to a peer in the same run, printed, never asserted.
 //!
-//! usage: bench FRAZIL_BINARY [trades]    (called by `cargo xtask bench`)
+//! usage: bench FRAZIL_BINARY [trades]             a node alone, with DuckDB as peer
+//!        bench FRAZIL_BINARY broker KAFKA_JARS    the log beside Apache Kafka
+//!
+//! Called by `cargo xtask bench`.
 
 use std::path::PathBuf;
 
@@ -10,7 +13,12 @@ use testkit::bench::{self, Bench};
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let program: PathBuf = args.next().context("usage: bench FRAZIL_BINARY [trades]")?.into();
-    let trades = args.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let what = args.next();
+    if what.as_deref() == Some("broker") {
+        let jars: PathBuf = args.next().context("the directory with Kafka's jars")?.into();
+        return bench::broker::run(&program, &jars);
+    }
+    let trades = what.map_or(Ok(1_000_000), |text| text.parse())?;
     let bench = Bench { program, trades };
     println!("| what | figure |");
     println!("|---|---|");
