@@ -51,21 +51,23 @@ class Member:
     """A member in a thread of its own. It stores what it has consumed before it gives a partition away."""
 
     def __init__(self, servers, topic, group, **config):
+        # With the consumer protocol these two are the coordinator's to say.
+        classic = {"session.timeout.ms": 10000, "heartbeat.interval.ms": 300}
+        if config.get("group.protocol") == "consumer":
+            classic = {}
         self.consumer = ck.Consumer(
             {
                 "bootstrap.servers": servers,
                 "group.id": group,
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
-                "session.timeout.ms": 10000,
-                "heartbeat.interval.ms": 300,
                 "client.id": "judge",
+                **classic,
                 **config,
             }
         )
-        self.cooperative = config.get("partition.assignment.strategy") == "cooperative-sticky"
         self.seen = []
-        self.assigned = set()
+        self.assigned = frozenset()
         self.assignments = 0
         self.errors = []
         self.stopping = threading.Event()
@@ -75,15 +77,15 @@ class Member:
 
     def on_assign(self, _, partitions):
         self.assignments += 1
-        self.assigned |= {p.partition for p in partitions}
+        self.assigned = self.assigned | {p.partition for p in partitions}
 
     def on_revoke(self, _, partitions):
         self.store()
-        self.assigned -= {p.partition for p in partitions}
+        self.assigned = self.assigned - {p.partition for p in partitions}
 
     def on_lost(self, _, partitions):
         self.errors.append(f"lost {partitions}")
-        self.assigned -= {p.partition for p in partitions}
+        self.assigned = self.assigned - {p.partition for p in partitions}
 
     def store(self):
         try:
@@ -133,14 +135,20 @@ def consumed_once(members, count):
     assert not errors, errors
 
 
-def members_come_and_go(servers, strategy, **config):
+def members_come_and_go(servers, **config):
     topic, group, partitions = make_topic(servers, 6), f"g-{uuid.uuid4()}", 6
-    config = {"partition.assignment.strategy": strategy, **config}
+    admin = cka.AdminClient({"bootstrap.servers": servers})
     produce(servers, topic, 0, 600, partitions)
     everybody = [Member(servers, topic, group, **config)]
     until("one member has all", lambda: spread(everybody, partitions))
     everybody += [Member(servers, topic, group, **config) for _ in range(2)]
     until("three members share", lambda: spread(everybody, partitions))
+    found = admin.describe_consumer_groups([group])[group].result(20)
+    consumer_protocol = config.get("group.protocol") == "consumer"
+    expected = ck.ConsumerGroupType.CONSUMER if consumer_protocol else ck.ConsumerGroupType.CLASSIC
+    assert len(found.members) == 3 and found.type == expected, (found.members, found.type)
+    held = sorted(p.partition for m in found.members for p in m.assignment.topic_partitions)
+    assert held == list(range(partitions)), held
     produce(servers, topic, 600, 600, partitions)
     everybody[0].close()
     until("two members share", lambda: spread(everybody[1:], partitions))
@@ -149,13 +157,48 @@ def members_come_and_go(servers, strategy, **config):
     for member in everybody[1:]:
         member.close()
     consumed_once(everybody, 1800)
-    admin = cka.AdminClient({"bootstrap.servers": servers})
     found = admin.describe_consumer_groups([group])[group].result(20)
     assert found.state == ck.ConsumerGroupState.EMPTY and not found.members, found
     offsets = admin.list_consumer_group_offsets([ck.ConsumerGroupTopicPartitions(group)])[group].result(20)
     assert sum(p.offset for p in offsets.topic_partitions) == 1800, offsets.topic_partitions
     admin.delete_consumer_groups([group])[group].result(20)
-    step(f"confluent: {strategy}, three members come and go, each record once")
+    step(f"confluent: {' '.join(config.values())}, three members come and go, each record once")
+
+
+def transactional_copy(servers):
+    """Reads, writes and stores the position in one transaction; every third one is aborted and done again."""
+    source, target, group = make_topic(servers, 2), make_topic(servers, 2), f"g-{uuid.uuid4()}"
+    produce(servers, source, 0, 200, 2)
+    producer = ck.Producer({"bootstrap.servers": servers, "transactional.id": f"copy-{uuid.uuid4()}"})
+    producer.init_transactions(20)
+    config = {"bootstrap.servers": servers, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    copied, rounds = 0, 0
+    while copied < 200:
+        consumer = ck.Consumer({"group.id": group, **config})
+        consumer.subscribe([source])
+        batch = []
+        until("records", lambda: batch.extend(consumer.consume(20, 0.2)) or batch)
+        producer.begin_transaction()
+        for message in batch:
+            producer.produce(target, message.value(), partition=message.partition())
+        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 20)
+        rounds += 1
+        if rounds % 3 == 0:
+            producer.abort_transaction(20)
+        else:
+            producer.commit_transaction(20)
+            copied += len(batch)
+        consumer.close()
+    reader = ck.Consumer({"group.id": f"{group}-reader", "isolation.level": "read_committed", **config})
+    reader.subscribe([target])
+    seen = []
+    until("copies", lambda: collect(reader, seen) or len(seen) >= 200)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        collect(reader, seen)
+    reader.close()
+    assert sorted(seen) == list(range(200)), (len(seen), rounds)
+    step(f"confluent: a copy in {rounds} transactions, each record once")
 
 
 def static_members(servers):
@@ -326,9 +369,12 @@ def main():
     servers, scenario, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
     if scenario == "clients":
         offsets_of_admins(servers)
-        members_come_and_go(servers, "range")
-        members_come_and_go(servers, "cooperative-sticky")
+        for strategy in ("range", "cooperative-sticky"):
+            members_come_and_go(servers, **{"partition.assignment.strategy": strategy})
+        for assignor in ("uniform", "range"):
+            members_come_and_go(servers, **{"group.protocol": "consumer", "group.remote.assignor": assignor})
         static_members(servers)
+        transactional_copy(servers)
         kafka_python(servers)
     elif scenario == "churn":
         churn(servers, int(arguments[0]))
