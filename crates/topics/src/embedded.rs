@@ -432,11 +432,6 @@ impl Topics {
         upkeep::run(self.shared(), true)
     }
 
-    /// The group coordinator: consumer groups and the offsets they store.
-    pub fn groups(&self) -> Groups {
-        Groups::new(self.clone())
-    }
-
     /// Reports how far an inner consumer has come in a topic: the `materialized` mark, and a group for lag tools.
     pub fn note_consumed(&self, group: &str, topic: &str, partition: PartitionId, next: Offset) {
         if let Ok((_, state)) = self.shared().topic_and_partition(topic, partition) {

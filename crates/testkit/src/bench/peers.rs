@@ -85,7 +85,8 @@ impl Running {
             if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 let client: BaseConsumer =
                     ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create()?;
-                if client.fetch_metadata(None, Duration::from_secs(5)).is_ok_and(|m| !m.brokers().is_empty()) {
+                if client.fetch_metadata(None, Duration::from_secs(5)).is_ok_and(|m| !m.brokers().is_empty())
+                {
                     self.ready_after = begun.elapsed();
                     return Ok(());
                 }
@@ -168,7 +169,13 @@ fn kafka(jars: &Path, root: &Path, fsync: bool) -> Result<(Command, u16)> {
 }
 
 /// Kafka's own `kafka-producer-perf-test`: (records/s, MB/s, p50, p99, p99.9 in ms), as it prints them.
-pub fn producer_perf_test(jars: &Path, bootstrap: &str, topic: &str, records: u64, bytes: usize) -> Result<String> {
+pub fn producer_perf_test(
+    jars: &Path,
+    bootstrap: &str,
+    topic: &str,
+    records: u64,
+    bytes: usize,
+) -> Result<String> {
     let servers = format!("bootstrap.servers={bootstrap}");
     let output = java(
         jars,

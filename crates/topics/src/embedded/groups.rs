@@ -338,11 +338,14 @@ fn store(shared: &Shared, name: &str, group: &mut Group, now: Now) -> Result<(),
     }
 }
 
-impl Groups {
-    pub(crate) fn new(topics: Topics) -> Self {
-        Self { topics }
+impl Topics {
+    /// The group coordinator: consumer groups and the offsets they store.
+    pub fn groups(&self) -> Groups {
+        Groups { topics: self.clone() }
     }
+}
 
+impl Groups {
     fn shared(&self) -> &Arc<Shared> {
         self.topics.shared()
     }
