@@ -210,8 +210,8 @@ def static_members(servers):
     until("both have one", lambda: spread([other, first], 2))
     until("all is consumed", lambda: len(other.seen) + len(first.seen) >= 100)
     held, rebalances = set(first.assigned), other.assignments
-    first.store()
     first.abandon()
+    first.store()
     back = Member(servers, topic, group, **{"group.instance.id": "fixed", **config})
     until("it has its partition again", lambda: back.assigned == held)
     produce(servers, topic, 100, 100, 2)
