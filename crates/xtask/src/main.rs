@@ -11,6 +11,8 @@ mod tidy;
 
 use std::process::ExitCode;
 
+use tests::Bench;
+
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
@@ -18,6 +20,7 @@ usage: cargo xtask <task>
   conformance [SUITE [ID…]]
                   suites that others wrote, against a node: librdkafka, rdkafka, kafka-python, java; all without SUITE
   bench [ROWS]    builds for release and prints the figures of docs/benchmarks.md
+  bench broker    the log beside Apache Kafka: the same loads by the same clients
   fuzz [--minutes N] [TARGET...]
                   runs the fuzz targets in /fuzz, each for N minutes (10), two at a time
   tidy            the architecture as a test: layers, owners, budgets, documents
@@ -34,8 +37,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         ["conformance", suite_and_ids @ ..] => conformance::run(suite_and_ids),
-        ["bench"] => tests::bench("1000000"),
-        ["bench", rows] => tests::bench(rows),
+        ["bench"] => tests::bench(Bench::Node { rows: "1000000" }),
+        ["bench", "broker"] => tests::bench(Bench::Broker),
+        ["bench", rows] => tests::bench(Bench::Node { rows }),
         ["fuzz", "--minutes", minutes, targets @ ..] => fuzz::run(minutes, targets),
         ["fuzz", targets @ ..] => fuzz::run("10", targets),
         ["tidy"] => tidy::run(),

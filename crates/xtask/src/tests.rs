@@ -20,25 +20,36 @@ pub(crate) fn run(long: bool) -> Result<()> {
     Ok(())
 }
 
-/// Prints the figures of docs/benchmarks.md.
-pub(crate) fn bench(rows: &str) -> Result<()> {
+/// Prints the figures of docs/benchmarks.md: of a node alone with so many rows, or of the log beside Apache Kafka. The
+/// node is built for release; the program that loads it need not be.
+pub(crate) fn bench(what: Bench<'_>) -> Result<()> {
     let clients = step("outside clients", setup::outside_clients)?;
-    step("build", || cargo(&["build", "--release", "--package", "frazil"], &clients, false))?;
-    let program = setup::target_dir().join("release/frazil").display().to_string();
-    step("bench", || {
-        cargo(
-            &["run", "--release", "--package", "testkit", "--bin", "bench", "--", &program, rows],
-            &clients,
-            false,
-        )
-    })
+    step("build", || cargo(&["build", "--release"], &clients, false).and_then(|()| build()))?;
+    let target = setup::target_dir();
+    let mut command = Command::new(target.join("debug/bench"));
+    command.arg(target.join("release/frazil"));
+    command.env("FRAZIL_PYTHON", &clients.python).env("FRAZIL_DUCKDB_EXTENSIONS", &clients.duckdb_extensions);
+    match what {
+        Bench::Node { rows } => command.arg(rows),
+        Bench::Broker => command.arg("broker").arg(setup::kafka_tools::kafka_path()?.join("libs")),
+    };
+    let status = step("bench", || command.status().context("cannot start the program bench"))?;
+    if !status.success() {
+        bail!("the benchmark ended with {status}");
+    }
+    Ok(())
+}
+
+/// What is measured.
+pub(crate) enum Bench<'a> {
+    Node { rows: &'a str },
+    Broker,
 }
 
 /// Builds what the tests run.
 pub(crate) fn build() -> Result<()> {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    let mut command = cargo_command();
     command.args(["build", "--workspace", "--all-targets"]);
-    as_from_a_shell(&mut command);
     let status = command.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("cargo build ended with {status}");
