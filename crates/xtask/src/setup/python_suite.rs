@@ -2,6 +2,7 @@
 //!
 //! Owns: which version, the Python environment that runs them. Does not own: what is expected of them.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -17,10 +18,28 @@ const REQUIREMENTS: &[&str] = &[
     "pytest==9.2.0",
     "pytest-mock==3.17.0",
     "pytest-timeout==2.4.0",
+    "py==1.11.0",
     "lz4==4.4.5",
     "python-snappy==0.7.3",
     "zstandard==0.25.0",
 ];
+
+/// What the fixtures import and the source distribution leaves out: a broker that runs already.
+const SERVICE: &str = "\
+class ExternalService:
+    def __init__(self, host, port):
+        self.host, self.port = host, port
+
+    def open(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class SpawnedService:
+    pass
+";
 
 /// The Python to run the tests with, and the directory of the unpacked sources.
 #[derive(Debug)]
@@ -36,7 +55,7 @@ pub(crate) fn kafka_python() -> Result<PythonSuite> {
         python: dir.join("environment/bin/python"),
         sources: dir.join(FILE.trim_end_matches(".tar.gz")),
     };
-    let stamp = Stamp::of(&dir, format!("{PACKAGE} {SHA256} {REQUIREMENTS:?}"));
+    let stamp = Stamp::of(&dir, format!("{PACKAGE} {SHA256} {REQUIREMENTS:?} {SERVICE}"));
     if stamp.is_current() {
         return Ok(suite);
     }
@@ -55,6 +74,10 @@ pub(crate) fn kafka_python() -> Result<PythonSuite> {
         .with_context(|| format!("pip download {PACKAGE}"))?;
     verify_sha256(&dir.join(FILE), SHA256)?;
     quiet(Command::new("tar").args(["xzf", FILE]).current_dir(&dir))?;
+    let tests = suite.sources.join("test");
+    // Without it Python takes its own package of that name.
+    fs::write(tests.join("__init__.py"), "")?;
+    fs::write(tests.join("service.py"), SERVICE)?;
     stamp.set()?;
     Ok(suite)
 }
