@@ -3,6 +3,7 @@
 //! `server.kafka` holds broker settings under Kafka's own names, because people know them.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use super::reader::Block;
 
@@ -25,6 +26,8 @@ pub struct BrokerBlock {
     pub auto_create_topics: Option<bool>,
     /// `replication.factor.max`, which Kafka does not have: its largest is the number of brokers.
     pub replication_factor_max: Option<i16>,
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_min_ms: Option<i32>,
 }
 
 impl BrokerBlock {
@@ -39,11 +42,18 @@ impl BrokerBlock {
         if let Some(max) = self.replication_factor_max {
             settings.replication_factor_max = max;
         }
+        if let Some(min) = self.session_timeout_min_ms {
+            settings.groups.session_timeout_min = Duration::from_millis(min.unsigned_abs().into());
+        }
     }
 }
 
-pub(super) const BROKER_KEYS: &[&str] =
-    &["num.partitions", "auto.create.topics.enable", "replication.factor.max"];
+pub(super) const BROKER_KEYS: &[&str] = &[
+    "num.partitions",
+    "auto.create.topics.enable",
+    "replication.factor.max",
+    "group.min.session.timeout.ms",
+];
 pub(super) const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
 
 pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock, broker: &mut BrokerBlock) {
@@ -79,6 +89,8 @@ fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock) {
         _ => Err(format!("`{text}` is no whole number from 1 to {}", i16::MAX)),
     });
     broker.replication_factor_max = factor.or(broker.replication_factor_max);
+    let session = block.number("group.min.session.timeout.ms", 1);
+    broker.session_timeout_min_ms = session.or(broker.session_timeout_min_ms);
     block.close(BROKER_KEYS, &[]);
 }
 

@@ -24,7 +24,7 @@ pub fn list() -> Result<Expectations> {
 pub fn run(bench: &Bench, ids: &[String]) -> Result<Vec<Outcome>> {
     let sources = tool("FRAZIL_KAFKA_PYTHON")?;
     let dir = bench.fresh("kafka-python")?;
-    let node = bench.node("kafka-python-node", "num.partitions: 4")?;
+    let node = bench.node("kafka-python-node", "num.partitions: 4, group.min.session.timeout.ms: 1000")?;
     let outcomes = dir.join("outcomes");
     let log = std::fs::File::create(dir.join("pytest.log"))?;
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
