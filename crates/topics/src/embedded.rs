@@ -189,6 +189,7 @@ impl Topics {
             .map_err(|source| OpenError::Io { context: "starting the log's threads".into(), source })?;
         let running = Arc::new(running);
         transactions::load(&running.shared)?;
+        admin::load_node_config(&running.shared)?;
         close_with(supervisor, &running);
         let swept = Arc::downgrade(&running.shared);
         supervisor.spawn(TaskKind::LogUpkeep, "end late transactions", |shutdown| async move {
@@ -266,6 +267,14 @@ impl Topics {
         changes: &[(String, Option<String>)],
     ) -> Result<Arc<TopicInfo>, TopicError> {
         admin::alter_config(self.shared(), name, changes)
+    }
+    /// Properties that were set on the node, for topics that say nothing else.
+    pub fn node_config(&self) -> TopicConfig {
+        self.shared().node_config.read().clone()
+    }
+    /// Sets (`Some`) and resets (`None`) properties of the node, of those in [`ConfigKey::for_node`]; durable on return.
+    pub fn alter_node_config(&self, changes: &[(String, Option<String>)]) -> Result<(), TopicError> {
+        admin::alter_node_config(self.shared(), changes)
     }
     /// All topics by name.
     pub fn list(&self) -> Vec<Arc<TopicInfo>> {

@@ -136,6 +136,8 @@ pub enum TopicError {
     /// The log's own topics are made by the log, keep their properties and stay.
     #[error("topic {0} is internal: the log makes and keeps it itself")]
     Internal(String),
+    #[error("{0} is not set on a running node: the node's settings are in its configuration file")]
+    NotForNode(String),
     #[error(
         "replication factor {0}: this log keeps one copy, ask for 1 or -1 (or allow up to `replication.factor.max`)"
     )]
@@ -209,6 +211,7 @@ impl Fault for TopicError {
             | Self::UnknownConfig { .. }
             | Self::InvalidConfig { .. }
             | Self::Internal(_)
+            | Self::NotForNode(_)
             | Self::ReplicationFactor(_) => ErrorKind::Invalid,
             Self::Exists(_) => ErrorKind::Conflict,
             Self::NotFound(_) => ErrorKind::NotFound,

@@ -105,6 +105,12 @@ impl ConfigKey {
         keys::ALL
     }
 
+    /// Properties that can be set on the node while it runs. They are the ones that tools set there and that change
+    /// nothing here: everything else comes from the node's settings.
+    pub fn for_node() -> impl Iterator<Item = &'static ConfigKey> {
+        keys::ALL.iter().filter(|key| matches!(key.name, "flush.messages" | "flush.ms"))
+    }
+
     /// The property of that name.
     pub fn named(name: &str) -> Option<&'static ConfigKey> {
         keys::ALL.iter().find(|key| key.name == name)

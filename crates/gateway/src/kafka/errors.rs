@@ -51,6 +51,7 @@ pub(super) fn topic(error: &TopicError) -> Code {
         TopicError::NotFound(_) => Code::UnknownTopicOrPartition,
         TopicError::PartitionCount(..) | TopicError::PartitionsOnlyGrow { .. } => Code::InvalidPartitions,
         TopicError::UnknownConfig { .. } | TopicError::InvalidConfig { .. } => Code::InvalidConfig,
+        TopicError::NotForNode(_) => Code::InvalidRequest,
         TopicError::ReplicationFactor(_) => Code::InvalidReplicationFactor,
         TopicError::Control(_) | TopicError::Io(_) | TopicError::Offline(_) => Code::KafkaStorageError,
     }

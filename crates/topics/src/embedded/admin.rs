@@ -16,7 +16,10 @@ use super::queue::Work;
 use super::recovery::{TOPIC_KEYS, deleted_key};
 use super::shared::{Shared, TopicState, topic_state};
 use crate::error::TopicError;
-use crate::topic::{NewTopic, TopicConfig, TopicInfo, is_internal};
+use crate::topic::{ConfigKey, NewTopic, TopicConfig, TopicInfo, is_internal};
+
+/// Where the properties are kept that the node has for all topics.
+const NODE_CONFIG_KEY: &str = "node-config";
 
 fn key(name: &TopicName) -> String {
     format!("{TOPIC_KEYS}{name}")
@@ -169,6 +172,33 @@ pub(crate) fn alter_config(
     shared.store(&info)?;
     let state = topic_state(&shared.settings, &shared.directory, &shared.files, info, &old.partitions);
     Ok(shared.put(state))
+}
+
+/// See [`super::Topics::alter_node_config`].
+pub(crate) fn alter_node_config(
+    shared: &Shared,
+    changes: &[(String, Option<String>)],
+) -> Result<(), TopicError> {
+    shared.refuse_admin_offline()?;
+    let _one = shared.admin.lock();
+    let mut config = shared.node_config.read().clone();
+    for (property, value) in changes {
+        if !ConfigKey::for_node().any(|key| key.name == property) {
+            return Err(TopicError::NotForNode(property.chars().take(128).collect()));
+        }
+        config.set(property, value.as_deref())?;
+    }
+    shared.control.transact::<_, ControlError>(|tx| tx.put_json(layout::TOPICS, NODE_CONFIG_KEY, &config))?;
+    *shared.node_config.write() = config;
+    Ok(())
+}
+
+/// Brings back what was stored.
+pub(crate) fn load_node_config(shared: &Shared) -> Result<(), ControlError> {
+    if let Some(config) = shared.control.get_json(layout::TOPICS, NODE_CONFIG_KEY)? {
+        *shared.node_config.write() = config;
+    }
+    Ok(())
 }
 
 /// See [`super::Topics::delete`].

@@ -28,7 +28,7 @@ use crate::batch::check::Rules;
 use crate::error::AppendError;
 use crate::log::{Progress, ProgressValue, WriterId};
 use crate::settings::Settings;
-use crate::topic::TopicInfo;
+use crate::topic::{TopicConfig, TopicInfo};
 
 /// A topic as it is now; replaced whole when it changes.
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     /// Held while the marks of finished work move, and while a cut is taken.
     pub publishing: Mutex<Held>,
     pub space: SpaceGuard,
+    /// Properties that the node has for all topics, by request.
+    pub node_config: RwLock<TopicConfig>,
     /// Held while log starts move.
     pub log_starts: Mutex<()>,
     /// Held by a run of upkeep; closing takes it last.
@@ -149,6 +151,7 @@ impl Shared {
             writers: Mutex::new(writers),
             transactions: Mutex::default(),
             publishing: Mutex::new(held),
+            node_config: RwLock::default(),
             log_starts: Mutex::default(),
             upkeep: Mutex::default(),
             ending: AtomicBool::new(false),

@@ -11,7 +11,7 @@ mod synonyms;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ::topics::{ConfigForm, ConfigKey, ConfigSource, Settings, TopicError, TopicInfo};
+use ::topics::{ConfigForm, ConfigKey, ConfigSource, Settings, TopicConfig, TopicError, TopicInfo};
 use kafka_protocol::ResponseError as Code;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -33,6 +33,7 @@ const BROKER: i8 = 4;
 
 /// Sources by DescribeConfigsResponse.ConfigSource.
 const FROM_TOPIC: i8 = 1;
+const FROM_RUNNING_NODE: i8 = 2;
 const FROM_NODE: i8 = 4;
 const FROM_DEFAULT: i8 = 5;
 
@@ -107,7 +108,7 @@ pub(super) async fn describe(
 
 fn properties(broker: &Broker, resource_type: i8, name: &str) -> Result<Vec<Shown>, Refusal> {
     match resource_type {
-        TOPIC => Ok(topic_properties(&*topic(broker, name)?, broker.topics.settings())),
+        TOPIC => Ok(topic_properties(&*topic(broker, name)?, broker)),
         BROKER => broker::properties(broker, name),
         other => Err(unknown_resource(other)),
     }
@@ -125,21 +126,22 @@ fn unknown_resource(resource_type: i8) -> Refusal {
     (Code::InvalidRequest, message)
 }
 
-fn topic_properties(topic: &TopicInfo, settings: &Settings) -> Vec<Shown> {
+fn topic_properties(topic: &TopicInfo, broker: &Broker) -> Vec<Shown> {
+    let (settings, node) = (broker.topics.settings(), broker.topics.node_config());
     let entries = topic.config.entries().map(|(key, value, source)| {
-        let of_node = node_default(key, settings);
-        let default = of_node.clone().or_else(|| key.default.map(str::to_owned));
+        let of_node = node_default(key, settings, &node);
+        let built_in = (key.default.map(str::to_owned), FROM_DEFAULT);
+        let (default, default_source) = of_node.map_or(built_in, |(value, source)| (Some(value), source));
         let (value, source) = match source {
             ConfigSource::Topic => (value.map(str::to_owned), FROM_TOPIC),
-            ConfigSource::Default if of_node.is_some() => (of_node.clone(), FROM_NODE),
-            ConfigSource::Default => (default.clone(), FROM_DEFAULT),
+            ConfigSource::Default => (default.clone(), default_source),
         };
         Shown {
             name: key.name,
             broker_name: synonyms::broker_name(key.name),
             value,
             default,
-            default_source: if of_node.is_some() { FROM_NODE } else { FROM_DEFAULT },
+            default_source,
             source,
             form: form_code(key.form),
             doc: key.doc,
@@ -150,14 +152,17 @@ fn topic_properties(topic: &TopicInfo, settings: &Settings) -> Vec<Shown> {
 }
 
 /// The node's own default of a property, where its settings differ from what is built in.
-fn node_default(key: &ConfigKey, settings: &Settings) -> Option<String> {
+fn node_default(key: &ConfigKey, settings: &Settings, node: &TopicConfig) -> Option<(String, i8)> {
+    if let Some(set) = node.get(key.name) {
+        return Some((set.to_owned(), FROM_RUNNING_NODE));
+    }
     let set = match key.name {
         "segment.bytes" => settings.segment_bytes.to_string(),
         "max.message.bytes" => settings.message_bytes_max.to_string(),
         "index.interval.bytes" => settings.index_interval_bytes.to_string(),
         _ => return None,
     };
-    (key.default != Some(set.as_str())).then_some(set)
+    (key.default != Some(set.as_str())).then_some((set, FROM_NODE))
 }
 
 struct Detail {
@@ -205,12 +210,15 @@ pub(super) async fn replace(broker: Arc<Broker>, request: AlterConfigsRequest) -
             .map(|c| (c.name.to_string(), c.value.map(|v| v.to_string())))
             .collect();
         let outcome = match alterable(&broker, resource.resource_type, &resource.resource_name) {
-            Ok(info) => {
-                let set = info.config.entries().filter(|(_, _, source)| *source == ConfigSource::Topic);
+            Ok(target) => {
+                let named: BTreeMap<String, Option<String>> =
+                    named.into_iter().map(|(name, value)| (target.property(&name), value)).collect();
+                let config = target.config();
+                let set = config.entries().filter(|(_, _, source)| *source == ConfigSource::Topic);
                 let unset = set.filter(|(key, _, _)| !named.contains_key(key.name));
                 let mut changes: Changes = unset.map(|(key, _, _)| (key.name.to_owned(), None)).collect();
                 changes.extend(named);
-                apply(&broker, &info, changes, request.validate_only).await
+                apply(&broker, &target, changes, request.validate_only).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -234,8 +242,8 @@ pub(super) async fn alter(
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
         let outcome = match alterable(&broker, resource.resource_type, &resource.resource_name) {
-            Ok(info) => match changes_to(&info, &resource.configs) {
-                Ok(changes) => apply(&broker, &info, changes, request.validate_only).await,
+            Ok(target) => match changes_to(&target, &resource.configs) {
+                Ok(changes) => apply(&broker, &target, changes, request.validate_only).await,
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
@@ -259,24 +267,49 @@ fn answer(outcome: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
     }
 }
 
-fn alterable(broker: &Broker, resource_type: i8, name: &str) -> Result<Arc<TopicInfo>, Refusal> {
+/// What is altered.
+enum Target {
+    Topic(Arc<TopicInfo>),
+    /// The node, with what was set on it.
+    Node(TopicConfig),
+}
+
+impl Target {
+    fn config(&self) -> &TopicConfig {
+        match self {
+            Self::Topic(info) => &info.config,
+            Self::Node(config) => config,
+        }
+    }
+
+    /// The property that a client calls `name`.
+    fn property(&self, name: &str) -> String {
+        let known = ConfigKey::for_node().find(|key| synonyms::broker_name(key.name) == name);
+        match (self, known) {
+            (Self::Node(_), Some(key)) => key.name.to_owned(),
+            _ => name.to_owned(),
+        }
+    }
+}
+
+fn alterable(broker: &Broker, resource_type: i8, name: &str) -> Result<Target, Refusal> {
     match resource_type {
-        TOPIC => topic(broker, name),
+        TOPIC => topic(broker, name).map(Target::Topic),
         BROKER => {
-            let message = "the node's settings are changed in its configuration file".to_owned();
-            Err((Code::InvalidRequest, message))
+            broker::check_name(name)?;
+            Ok(Target::Node(broker.topics.node_config()))
         }
         other => Err(unknown_resource(other)),
     }
 }
 
 fn changes_to(
-    info: &TopicInfo,
+    target: &Target,
     configs: &[incremental_alter_configs_request::AlterableConfig],
 ) -> Result<Changes, Refusal> {
     let mut changes: Changes = Vec::with_capacity(configs.len());
     for config in configs {
-        let name = config.name.to_string();
+        let name = target.property(&config.name);
         if changes.iter().any(|(other, _)| *other == name) {
             return Err((Code::InvalidRequest, format!("property {name} is in the request twice")));
         }
@@ -287,8 +320,8 @@ fn changes_to(
         let change = match config.config_operation {
             0 => Some(value()?),
             1 => None,
-            2 => Some(with_words(info, &name, |words| join(words, &value()?))?),
-            3 => Some(with_words(info, &name, |words| leave(words, &value()?))?),
+            2 => Some(with_words(target.config(), &name, |words| join(words, &value()?))?),
+            3 => Some(with_words(target.config(), &name, |words| leave(words, &value()?))?),
             other => {
                 let message = format!("operation {other} on {name}: use 0 (set) to 3 (subtract)");
                 return Err((Code::InvalidRequest, message));
@@ -301,7 +334,7 @@ fn changes_to(
 
 /// Changes the words of a list property.
 fn with_words(
-    info: &TopicInfo,
+    config: &TopicConfig,
     name: &str,
     change: impl FnOnce(Vec<String>) -> Result<String, Refusal>,
 ) -> Result<String, Refusal> {
@@ -312,7 +345,7 @@ fn with_words(
             format!("property {name} is no list: only set and delete change it"),
         ));
     }
-    let now = info.config.effective(name).unwrap_or_default();
+    let now = config.effective(name).unwrap_or_default();
     change(words(now).map(str::to_owned).collect())
 }
 
@@ -335,19 +368,32 @@ fn leave(mut have: Vec<String>, less: &str) -> Result<String, Refusal> {
 }
 
 async fn apply(
-    broker: &Broker,
-    info: &TopicInfo,
+    broker: &Arc<Broker>,
+    target: &Target,
     changes: Changes,
     validate_only: bool,
 ) -> Result<(), Refusal> {
     if validate_only {
-        let mut config = info.config.clone();
+        let mut config = target.config().clone();
         for (name, value) in &changes {
+            if matches!(target, Target::Node(_)) && !ConfigKey::for_node().any(|key| key.name == name) {
+                let error = TopicError::NotForNode(name.clone());
+                return Err((errors::topic(&error), error.to_string()));
+            }
             config.set(name, value.as_deref()).map_err(|e| (errors::topic(&e), e.to_string()))?;
         }
         config.check_together().map_err(|e| (errors::topic(&e), e.to_string()))?;
         return Ok(());
     }
+    let info = match target {
+        Target::Topic(info) => info,
+        Target::Node(_) => {
+            let node = Arc::clone(broker);
+            let altered = super::off_thread(move || node.topics.alter_node_config(&changes)).await;
+            let altered = altered.map_err(|_| (Code::UnknownServerError, "the request failed".to_owned()))?;
+            return altered.map_err(|e| (errors::topic(&e), base::fault::chain(&e)));
+        }
+    };
     let altered = broker.commands.alter_topic(info.name.as_str(), &changes).await;
     altered.map(drop).map_err(|e| (errors::command(&e), base::fault::chain(&e)))
 }

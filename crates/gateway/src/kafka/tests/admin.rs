@@ -35,6 +35,16 @@ async fn describe(
 
 /// Gives (error code, message).
 async fn alter(client: &mut Client, changes: &[(&str, i8, Option<&str>)], validate: bool) -> (i16, String) {
+    alter_of(client, TOPIC, "t", changes, validate).await
+}
+
+async fn alter_of(
+    client: &mut Client,
+    kind: i8,
+    of: &str,
+    changes: &[(&str, i8, Option<&str>)],
+    validate: bool,
+) -> (i16, String) {
     let configs = changes.iter().map(|(property, operation, value)| {
         AlterableConfig::default()
             .with_name(text(property))
@@ -42,8 +52,8 @@ async fn alter(client: &mut Client, changes: &[(&str, i8, Option<&str>)], valida
             .with_value(value.map(text))
     });
     let resource = AlterConfigsResource::default()
-        .with_resource_type(TOPIC)
-        .with_resource_name(text("t"))
+        .with_resource_type(kind)
+        .with_resource_name(text(of))
         .with_configs(configs.collect());
     let request =
         IncrementalAlterConfigsRequest::default().with_resources(vec![resource]).with_validate_only(validate);
@@ -107,7 +117,31 @@ async fn properties_are_set_reset_and_listed() {
     let set = describe(&mut client, TOPIC, "t", Some("retention.ms")).await;
     assert_eq!(synonyms(&set, "retention.ms"), [("retention.ms".to_owned(), "7".to_owned(), 1), default]);
     let broker = describe(&mut client, BROKER, &NODE_ID.to_string(), None).await;
-    assert!(broker.iter().any(|c| c.name.as_str() == "num.partitions") && broker.iter().all(|c| c.read_only));
+    assert!(broker.iter().any(|c| c.name.as_str() == "num.partitions"));
+    assert_eq!(broker.iter().filter(|c| !c.read_only).count(), 2);
+    // What tools set on a running broker: kept and shown; what would need the configuration file is refused.
+    let flush = "log.flush.interval.messages";
+    let shown = |configs: &[DescribeConfigsResourceResult], of: &str| {
+        let found = configs.iter().find(|c| c.name.as_str() == of).unwrap();
+        (found.value.as_ref().unwrap().to_string(), found.config_source, found.read_only)
+    };
+    assert_eq!(shown(&broker, flush), (i64::MAX.to_string(), 5, false));
+    assert_eq!(alter_of(&mut client, BROKER, "", &[(flush, 0, Some("1234"))], true).await.0, 0);
+    assert_eq!(alter_of(&mut client, BROKER, "", &[(flush, 0, Some("1234"))], false).await.0, 0);
+    let broker = describe(&mut client, BROKER, "", None).await;
+    assert_eq!(shown(&broker, flush), ("1234".to_owned(), 2, false));
+    let topic = describe(&mut client, TOPIC, "t", None).await;
+    assert_eq!(shown(&topic, "flush.messages"), ("1234".to_owned(), 2, false));
+    for validate in [true, false] {
+        for (property, value, code) in [("num.partitions", "3", 42), (flush, "0", 40), ("none.such", "1", 42)]
+        {
+            let (got, message) =
+                alter_of(&mut client, BROKER, "", &[(property, 0, Some(value))], validate).await;
+            assert_eq!(got, code, "{property}: {message}");
+        }
+    }
+    assert_eq!(alter_of(&mut client, BROKER, "", &[(flush, 1, None)], false).await.0, 0);
+    assert_eq!(shown(&describe(&mut client, BROKER, "", None).await, flush).1, 5);
     node.stop().await;
 }
 

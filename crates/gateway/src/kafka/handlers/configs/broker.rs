@@ -1,12 +1,12 @@
 //! The node's settings under the names that Kafka's tools look for.
 //!
-//! Owns: which settings are shown. They are read-only here: they come from the configuration file.
+//! Owns: which settings are shown. Nearly all are read-only here: they come from the configuration file.
 
 use ::topics::{ConfigKey, Settings};
 use kafka_protocol::ResponseError as Code;
 
 use super::super::super::{Broker, NODE_ID};
-use super::{FROM_DEFAULT, FROM_NODE, Refusal, Shown, form_code, synonyms};
+use super::{FROM_DEFAULT, FROM_NODE, FROM_RUNNING_NODE, Refusal, Shown, form_code, synonyms};
 
 const BOOLEAN: i8 = 1;
 const STRING: i8 = 2;
@@ -16,10 +16,7 @@ const LIST: i8 = 7;
 
 /// The settings of the node; `name` is its id, or empty for what holds for all nodes.
 pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refusal> {
-    if !name.is_empty() && name != NODE_ID.to_string() {
-        let message = format!("there is no broker {name}: the only one is {NODE_ID}");
-        return Err((Code::InvalidRequest, message));
-    }
+    check_name(name)?;
     let mut shown_all = settings(broker);
     // What topics have when nothing is set on them.
     for key in ConfigKey::all().iter().filter(|key| is_kafkas(key.name)) {
@@ -27,6 +24,16 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
         if let (Some(default), false) = (key.default, shown_all.iter().any(|s| s.name == name)) {
             shown_all
                 .push(Shown { form: form_code(key.form), ..shown(name, STRING, default, default, key.doc) });
+        }
+    }
+    let set = broker.topics.node_config();
+    for key in ConfigKey::for_node() {
+        let name = synonyms::broker_name(key.name);
+        for shown in shown_all.iter_mut().filter(|s| s.name == name) {
+            shown.read_only = false;
+            if let Some(value) = set.get(key.name) {
+                (shown.value, shown.source) = (Some(value.to_owned()), FROM_RUNNING_NODE);
+            }
         }
     }
     shown_all.sort_by_key(|s| s.name);
@@ -119,6 +126,15 @@ fn upkeep_settings(log: &Settings, default: &Settings) -> [Shown; 3] {
             "Topics with cleanup.policy=compact are compacted.",
         ),
     ]
+}
+
+/// Refuses other nodes than this one.
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
+    if !name.is_empty() && name != NODE_ID.to_string() {
+        let message = format!("there is no broker {name}: the only one is {NODE_ID}");
+        return Err((Code::InvalidRequest, message));
+    }
+    Ok(())
 }
 
 fn is_kafkas(property: &str) -> bool {
