@@ -18,6 +18,7 @@ use storage::disk::sync_names;
 use storage::wal::{RecoveredWal, Wal, WalError};
 use storage::{OpenMode, layout};
 
+use self::refuse::{refuse_log_without_checkpoint, refuse_missing_segments};
 use super::checkpoint::{self, Checkpoint, PartitionPoint};
 use super::cuts::Held;
 use super::files::Files;
@@ -34,6 +35,8 @@ use crate::error::{OpenError, ReadError};
 use crate::log::WriterId;
 use crate::settings::Settings;
 use crate::topic::TopicInfo;
+
+mod refuse;
 
 /// Read at once.
 const WALK_BYTES: usize = 256 << 10;
@@ -101,11 +104,7 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     let files = Arc::new(Files::new(Arc::clone(&disk), settings.open_files_max));
     let topics = load_topics(&settings, &deps, &files)?;
     remove_orphans(&*disk, &topics_dir, &topics, &deps.control)?;
-    let mut writers = Writers::default();
-    for (name, point) in &found.writers {
-        let value = point.bytes().map_err(|reason| damaged(&checkpoint_path, 0, reason))?;
-        writers.apply(&WriterId::new(name), point.epoch, value.as_ref());
-    }
+    let mut writers = restored_writers(&found).map_err(|reason| damaged(&checkpoint_path, 0, reason))?;
     let now_ms = deps.clock.now_ms();
     let mut alarms = Vec::new();
     for topic in topics.by_name.values() {
@@ -146,43 +145,17 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
     Ok((shared, wal))
 }
 
-/// A checkpoint that names records, and no directory that ever held any: nothing to go on from.
-fn refuse_missing_segments(
-    disk: &dyn storage::Disk,
-    topics_dir: &Path,
-    found: Option<&Checkpoint>,
-) -> Result<(), OpenError> {
-    let points = found.iter().flat_map(|c| c.partitions.values()).flat_map(|p| p.values());
-    let filled = points.filter(|point| point.segment.is_some()).count();
-    if filled > 0 && !disk.exists(topics_dir) {
-        let reason = format!(
-            "the directory is missing, {filled} partitions have records in it; make it to go on without them"
-        );
-        return Err(damaged(topics_dir, 0, reason));
+/// The named writers as the checkpoint saw them.
+fn restored_writers(found: &Checkpoint) -> Result<Writers, String> {
+    let mut writers = Writers::default();
+    for (name, point) in &found.writers {
+        writers.apply(&WriterId::new(name), point.epoch, point.bytes()?.as_ref());
     }
-    Ok(())
+    Ok(writers)
 }
 
 fn damaged(path: &Path, position: u64, reason: impl Into<String>) -> OpenError {
     OpenError::Damaged { file: path.display().to_string(), position, reason: reason.into() }
-}
-
-/// Without its checkpoint a log with records cannot be told from garbage: never throw it away.
-fn refuse_log_without_checkpoint(
-    disk: &dyn storage::Disk,
-    topics_dir: &Path,
-    checkpoint: &Path,
-) -> Result<(), OpenError> {
-    let list = |path: &Path| disk.read_dir(path).map_err(io_error(path.display().to_string()));
-    for topic in list(topics_dir)?.iter().filter(|e| e.is_dir) {
-        let topic = topics_dir.join(&topic.name);
-        for partition in list(&topic)?.iter().filter(|e| e.is_dir) {
-            if list(&topic.join(&partition.name))?.iter().any(|e| e.len > 0) {
-                return Err(damaged(checkpoint, 0, "the file is missing although there are segments"));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn load_topics(settings: &Settings, deps: &super::Deps, files: &Arc<Files>) -> Result<TopicMap, OpenError> {
