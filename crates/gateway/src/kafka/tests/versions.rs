@@ -99,7 +99,7 @@ fn delete(v: i16) -> m::DeleteTopicsRequest {
 
 fn describe_configs() -> m::DescribeConfigsRequest {
     let resources =
-        [(TOPIC, "t"), (TOPIC, "missing"), (4, ""), (4, "1"), (4, "2"), (8, "x")].map(|(kind, of)| {
+        [(TOPIC, "t"), (TOPIC, "missing"), (4, ""), (4, "0"), (4, "1"), (8, "x")].map(|(kind, of)| {
             DescribeConfigsResource::default()
                 .with_resource_type(kind)
                 .with_resource_name(text(of))
