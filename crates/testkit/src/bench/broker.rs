@@ -4,20 +4,19 @@
 //! Does not own: the brokers (`peers`), targets (docs/benchmarks.md).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::message::Message;
+use rdkafka::producer::Producer;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::peers::{Peer, Running, producer_perf_test};
 use super::percentile;
+use super::produce::{producer, send};
 use crate::random::Random;
 
 const SMALL: (usize, u64) = (100, 2_000_000);
@@ -25,24 +24,6 @@ const LARGE: (usize, u64) = (1024, 500_000);
 /// Records a second, and seconds, of the loads that measure latency. The rate is one that every peer sustains.
 const PACED: (u64, u64) = (2_000, 10);
 const FLUSH: Duration = Duration::from_secs(300);
-
-/// Acknowledgement times and failures.
-#[derive(Clone, Default)]
-struct Acks(Arc<Mutex<(Vec<Duration>, u64)>>);
-
-impl ClientContext for Acks {}
-
-impl ProducerContext for Acks {
-    type DeliveryOpaque = Box<Instant>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Instant>) {
-        let Ok(mut acks) = self.0.lock() else { return };
-        match result {
-            Ok(_) => acks.0.push(sent.elapsed()),
-            Err(_) => acks.1 += 1,
-        }
-    }
-}
 
 /// One row of the table: what, and a figure of each peer.
 type Rows = Vec<(String, Vec<String>)>;
@@ -178,35 +159,6 @@ fn create(broker: &Running, topic: &str) -> Result<()> {
     // The peer tells clients of a new topic a little later.
     std::thread::sleep(Duration::from_millis(500));
     Ok(())
-}
-
-fn producer(bootstrap: &str, linger_ms: &str) -> Result<(ThreadedProducer<Acks>, Acks)> {
-    let acks = Acks::default();
-    let client = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("acks", "all")
-        .set("linger.ms", linger_ms)
-        .set("batch.size", "1000000")
-        .set("queue.buffering.max.kbytes", "262144")
-        .set("queue.buffering.max.messages", "1000000")
-        .create_with_context(acks.clone())?;
-    Ok((client, acks))
-}
-
-fn send(client: &ThreadedProducer<Acks>, topic: &str, value: &[u8]) -> Result<()> {
-    let mut record = BaseRecord::<(), [u8], Box<Instant>>::with_opaque_to(topic, Box::new(Instant::now()))
-        .payload(value)
-        .partition(0);
-    loop {
-        match client.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                std::thread::sleep(Duration::from_millis(1));
-                record = back;
-            }
-            Err((error, _)) => bail!(error),
-        }
-    }
 }
 
 /// Produces as fast as one client can; seconds until the last acknowledgement.

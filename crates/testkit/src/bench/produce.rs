@@ -19,7 +19,7 @@ const PACED_SECONDS: u64 = 8;
 
 /// Collects how long each acknowledgement took.
 #[derive(Clone, Default)]
-struct Acks(Arc<Mutex<(Vec<Duration>, u64)>>);
+pub(super) struct Acks(pub(super) Arc<Mutex<(Vec<Duration>, u64)>>);
 
 impl ClientContext for Acks {}
 
@@ -35,7 +35,7 @@ impl ProducerContext for Acks {
     }
 }
 
-fn producer(address: &str, linger_ms: &str) -> Result<(ThreadedProducer<Acks>, Acks)> {
+pub(super) fn producer(address: &str, linger_ms: &str) -> Result<(ThreadedProducer<Acks>, Acks)> {
     let acks = Acks::default();
     let producer = ClientConfig::new()
         .set("bootstrap.servers", address)
@@ -49,8 +49,10 @@ fn producer(address: &str, linger_ms: &str) -> Result<(ThreadedProducer<Acks>, A
 }
 
 /// Sends, waiting while the client's queue is full.
-fn send(producer: &ThreadedProducer<Acks>, value: &[u8]) -> Result<()> {
-    let mut record = BaseRecord::with_opaque_to("bench", Box::new(Instant::now())).payload(value).key("");
+pub(super) fn send(producer: &ThreadedProducer<Acks>, topic: &str, value: &[u8]) -> Result<()> {
+    let mut record = BaseRecord::<(), [u8], Box<Instant>>::with_opaque_to(topic, Box::new(Instant::now()))
+        .payload(value)
+        .partition(0);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
@@ -80,7 +82,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     let (client, acks) = producer(&place.kafka(), "5")?;
     let begun = Instant::now();
     for _ in 0..RECORDS {
-        send(&client, &value)?;
+        send(&client, "bench", &value)?;
     }
     client.flush(Duration::from_secs(120))?;
     let seconds = begun.elapsed().as_secs_f64();
@@ -97,7 +99,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     let begun = Instant::now();
     let total = (half * PACED_SECONDS as f64) as u64;
     for number in 0..total {
-        send(&client, &value)?;
+        send(&client, "bench", &value)?;
         let ahead = number as f64 / half - begun.elapsed().as_secs_f64();
         if ahead > 0.001 {
             std::thread::sleep(Duration::from_secs_f64(ahead));
