@@ -82,7 +82,7 @@ pub(super) async fn ask(client: &mut Client, api: Api, v: i16) {
                     .with_replicas(replicas.map(|r| r.into_iter().map(Into::into).collect()))
             };
             let partitions =
-                vec![to(0, Some(vec![1])), to(0, Some(vec![1, 2])), to(0, None), to(9, Some(vec![1]))];
+                vec![to(0, Some(vec![0])), to(0, Some(vec![0, 1])), to(0, None), to(9, Some(vec![0]))];
             let topic = ReassignableTopic::default().with_name(name("t")).with_partitions(partitions);
             let request = m::AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]);
             let response: m::AlterPartitionReassignmentsResponse = client.call(api, v, &request).await;
