@@ -21,7 +21,7 @@ use crate::random::Random;
 
 const SMALL: (usize, u64) = (100, 2_000_000);
 const LARGE: (usize, u64) = (1024, 500_000);
-/// Records a second, and seconds, of the loads that measure latency. The rate is one that every peer sustains.
+/// Records a second, and seconds, of the loads that measure latency. A peer that does not sustain the rate shows its queue.
 const PACED: (u64, u64) = (2_000, 10);
 const FLUSH: Duration = Duration::from_secs(300);
 
