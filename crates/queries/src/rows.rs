@@ -130,7 +130,9 @@ impl TopicRows {
                     )));
                 }
                 Values::decoded(name.as_str(), &switches, |id| {
-                    registry.by_id(id).map_err(|error| RowsError::NotReady(format!("topic {name}: {error}")))
+                    registry
+                        .resolve(id)
+                        .map_err(|error| RowsError::NotReady(format!("topic {name}: {error}")))
                 })?
             }
         };

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use schemas::{Decoder, RegisteredSchema, SchemaType, encode_rows};
+use schemas::{DecodeOptions, Decoder, RegisteredSchema, ResolvedSchema, SchemaType, encode_rows};
 
 const SCHEMA: &str = r#"{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{
     "trade_id":{"type":"string"},"symbol":{"type":"string"},"price":{"type":"number"},"qty":{"type":"integer"},
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         schema: SCHEMA.into(),
         references: Vec::new(),
     };
-    let decoder = Decoder::new(&schema)?;
+    let decoder = Decoder::new(&ResolvedSchema::alone(schema), &DecodeOptions::default())?;
     let mut state = 42;
     let trades: Vec<String> = (0..rows).map(|_| trade(&mut state)).collect();
     let bytes: usize = trades.iter().map(String::len).sum();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::registry::{RegisteredSchema, SchemaType};
+use crate::registry::{ResolvedSchema, SchemaType};
 
 mod column;
 mod json;
@@ -77,6 +77,20 @@ pub struct Decoded {
     pub rejected: Vec<Rejected>,
 }
 
+/// What a schema alone does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct DecodeOptions {
+    /// Full name of the message that values hold; none: the first one of the file.
+    pub protobuf_name: Option<String>,
+}
+
+/// The full name of the message that a value's message indexes (see [`crate::wire`]) stand for, to be given as
+/// [`DecodeOptions::protobuf_name`].
+pub fn protobuf_message(resolved: &ResolvedSchema, _indexes: &[u32]) -> Result<String, SetupError> {
+    let reason = "PROTOBUF is not decoded yet: register a JSON schema".into();
+    Err(SetupError::Unsupported { id: resolved.schema.id, path: "$".into(), reason })
+}
+
 /// A compiled schema. Clones share it.
 #[derive(Clone)]
 pub struct Decoder(Arc<Plan>);
@@ -88,12 +102,14 @@ impl fmt::Debug for Decoder {
 }
 
 impl Decoder {
-    /// Compiles a schema: JSON Schema types of `ecosystem.md` §5.1 (integer → Int64, number → Float64, string → Utf8,
-    /// format date-time → Timestamp(µs, "+00:00"), date → Date32, time → Time64(µs), boolean, object → Struct or Map,
-    /// array → List), all columns nullable.
-    pub fn new(schema: &RegisteredSchema) -> Result<Self, SetupError> {
+    /// Compiles a schema to columns, all of them nullable. The type mapping is each format's (module docs of `plan`).
+    pub fn new(resolved: &ResolvedSchema, options: &DecodeOptions) -> Result<Self, SetupError> {
+        let schema = &resolved.schema;
         let unsupported =
             |reason: String| SetupError::Unsupported { id: schema.id, path: "$".into(), reason };
+        if options.protobuf_name.is_some() && schema.schema_type != SchemaType::Protobuf {
+            return Err(unsupported("`protobuf_name` is for schemas of type PROTOBUF".into()));
+        }
         match schema.schema_type {
             SchemaType::Json => Plan::compile(schema).map(|plan| Self(Arc::new(plan))),
             SchemaType::Avro => Err(unsupported("AVRO is not decoded yet: register a JSON schema".into())),

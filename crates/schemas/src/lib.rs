@@ -9,10 +9,12 @@ pub mod decode;
 mod dialect;
 pub mod encode;
 pub mod registry;
+mod validity;
+pub mod wire;
 
-pub use decode::{Decoded, Decoder, RejectCode, Rejected, SetupError};
+pub use decode::{DecodeOptions, Decoded, Decoder, RejectCode, Rejected, SetupError, protobuf_message};
 pub use encode::{EncodeError, encode_rows, json_schema_of};
 pub use registry::{
-    NewSchema, RegisteredSchema, Registry, RegistryError, SchemaReference, SchemaType, SubjectVersion,
-    Version,
+    NewSchema, ReferencedSchema, RegisteredSchema, Registry, RegistryError, ResolvedSchema, SchemaReference,
+    SchemaType, SubjectVersion, Version,
 };

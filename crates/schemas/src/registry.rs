@@ -6,135 +6,24 @@
 //! global, start at 1, and the same schema text has the same id under every subject; an id never changes its schema
 //! and is kept when its last version is deleted for good (topics may hold records that were decoded with it).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use base::{ErrorKind, Fault, SchemaId};
+use base::SchemaId;
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
 use storage::layout::SUBJECTS;
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use crate::dialect;
+use crate::validity;
 
 mod book;
+mod identity;
+mod resolved;
+mod types;
 
-use book::{Book, Entry, StoredVersion};
-
-/// Longest schema text, in bytes.
-pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
-/// Longest subject, in bytes.
-pub const SUBJECT_BYTES_MAX: usize = 1024;
-/// Most references of one schema.
-pub const REFERENCES_MAX: usize = 64;
-
-/// Kind of schema, in Confluent's words (`AVRO` is the default there).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum SchemaType {
-    #[serde(rename = "AVRO")]
-    Avro,
-    #[serde(rename = "JSON")]
-    Json,
-    #[serde(rename = "PROTOBUF")]
-    Protobuf,
-}
-
-/// A reference to another registered schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SchemaReference {
-    pub name: String,
-    pub subject: String,
-    pub version: i32,
-}
-
-/// A schema to be registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewSchema {
-    pub schema_type: SchemaType,
-    pub schema: String,
-    pub references: Vec<SchemaReference>,
-}
-
-/// A schema that has an id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegisteredSchema {
-    pub id: SchemaId,
-    pub schema_type: SchemaType,
-    pub schema: String,
-    pub references: Vec<SchemaReference>,
-}
-
-/// One version of a subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectVersion {
-    pub subject: String,
-    /// From 1.
-    pub version: i32,
-    pub schema: Arc<RegisteredSchema>,
-}
-
-/// Which version of a subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    Number(i32),
-    /// The highest one that is not deleted.
-    Latest,
-}
-
-/// A registry request that cannot be met. The door maps these to Confluent's error codes.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    #[error("Subject '{0}' not found.")]
-    SubjectNotFound(String),
-    #[error("Version {version} of subject '{subject}' not found.")]
-    VersionNotFound { subject: String, version: String },
-    #[error("Schema {0} not found")]
-    SchemaNotFound(SchemaId),
-    /// The subject exists, but has no version with that schema.
-    #[error("Schema not found under subject '{subject}'")]
-    SchemaNotRegistered { subject: String },
-    #[error("Subject '{subject}' was soft deleted. Set permanent=true to delete permanently")]
-    SoftDeleted { subject: String },
-    #[error("Subject '{subject}' was not deleted first before being permanently deleted")]
-    NotSoftDeleted { subject: String },
-    #[error(
-        "Subject '{subject}' Version {version} was soft deleted. Set permanent=true to delete permanently"
-    )]
-    VersionSoftDeleted { subject: String, version: i32 },
-    #[error("Subject '{subject}' Version {version} was not deleted first before being permanently deleted")]
-    VersionNotSoftDeleted { subject: String, version: i32 },
-    /// Another schema refers to the version that should go (Confluent: 42206).
-    #[error("Subject '{subject}' Version {version} is referred to by subject '{by}': delete that one first")]
-    ReferenceExists { subject: String, version: i32, by: String },
-    #[error("Invalid subject: {reason}")]
-    InvalidSubject { reason: String },
-    #[error("Invalid schema: {reason}")]
-    InvalidSchema { reason: String },
-    #[error("Schema type {0} is not supported yet: register a JSON schema")]
-    UnsupportedType(String),
-    #[error("the registry's store failed")]
-    Control(#[from] storage::ControlError),
-}
-
-impl Fault for RegistryError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::SubjectNotFound(_)
-            | Self::VersionNotFound { .. }
-            | Self::SchemaNotFound(_)
-            | Self::SchemaNotRegistered { .. } => ErrorKind::NotFound,
-            Self::SoftDeleted { .. }
-            | Self::NotSoftDeleted { .. }
-            | Self::VersionSoftDeleted { .. }
-            | Self::VersionNotSoftDeleted { .. }
-            | Self::ReferenceExists { .. } => ErrorKind::Conflict,
-            Self::InvalidSubject { .. } | Self::InvalidSchema { .. } | Self::UnsupportedType(_) => {
-                ErrorKind::Invalid
-            }
-            Self::Control(e) => e.kind(),
-        }
-    }
-}
+use book::{Book, Entry, Known, StoredVersion};
+pub use resolved::{ReferencedSchema, ResolvedSchema};
+pub use types::*;
 
 /// The embedded registry. Clones share it. Reads are from memory; changes block for about as long as an fsync.
 #[derive(Debug, Clone)]
@@ -151,7 +40,10 @@ struct Shared {
 
 /// A schema that passed all checks.
 struct Checked {
-    schema: NewSchema,
+    /// Its id is not known yet.
+    resolved: ResolvedSchema,
+    /// What its references stand for.
+    referenced: Vec<SchemaId>,
     /// What makes two schemas the same.
     identity: String,
 }
@@ -176,7 +68,10 @@ impl Registry {
         let _one_at_a_time = self.0.changing.lock();
         let (known, next_id, version) = {
             let book = self.0.book.read();
-            self.check_references(&book, &checked.schema.references)?;
+            if book.referenced(&checked.resolved.schema.references)? != checked.referenced {
+                let reason = "what it refers to was registered anew meanwhile: register it again".into();
+                return Err(RegistryError::InvalidSchema { reason });
+            }
             let known = book.by_identity(&checked.identity);
             if let Some(schema) = &known
                 && let Some(version) = book.version_of(subject, schema.id)
@@ -187,23 +82,20 @@ impl Registry {
         };
         let is_new = known.is_none();
         let schema = known.unwrap_or_else(|| {
-            Arc::new(RegisteredSchema {
-                id: next_id,
-                schema_type: checked.schema.schema_type,
-                schema: checked.schema.schema,
-                references: checked.schema.references,
-            })
+            let schema = Arc::unwrap_or_clone(checked.resolved.schema);
+            Arc::new(RegisteredSchema { id: next_id, ..schema })
         });
+        let known = Known { schema: schema.clone(), referenced: checked.referenced };
         let stored = StoredVersion { subject: subject.to_owned(), version, id: schema.id, deleted: false };
         self.0.control.transact::<_, RegistryError>(|tx| {
             if is_new {
-                tx.put_json(SUBJECTS, &book::id_key(schema.id), &*schema)?;
+                tx.put_json(SUBJECTS, &book::id_key(schema.id), &known.stored())?;
             }
             Ok(tx.put_json(SUBJECTS, &stored.key(), &stored)?)
         })?;
         let mut book = self.0.book.write();
         if is_new {
-            book.add_schema(checked.identity, schema.clone());
+            book.add_schema(checked.identity, known);
         }
         book.put(stored);
         drop(book);
@@ -211,13 +103,20 @@ impl Registry {
         Ok(SubjectVersion { subject: subject.to_owned(), version, schema })
     }
 
+    /// Checks a schema as `register` does and finds what it refers to, but registers nothing. Its id is 0.
+    pub fn candidate(&self, schema: NewSchema) -> Result<ResolvedSchema, RegistryError> {
+        self.check(schema).map(|checked| checked.resolved)
+    }
+
     /// Finds a schema under a subject without registering it.
     pub fn lookup(&self, subject: &str, schema: &NewSchema) -> Result<SubjectVersion, RegistryError> {
-        let identity = book::identity_of(schema)?;
         let book = self.0.book.read();
         if book.live(subject).next().is_none() {
             return Err(RegistryError::SubjectNotFound(subject.to_owned()));
         }
+        let NewSchema { schema_type, schema, references } = schema;
+        let referenced = book.referenced(references)?;
+        let identity = identity::of(*schema_type, schema, references, &referenced)?;
         book.by_identity(&identity)
             .and_then(|schema| {
                 let version = book.version_of(subject, schema.id)?;
@@ -261,6 +160,11 @@ impl Registry {
     /// A schema by its id; deleted ones too, since records may have been written with them.
     pub fn by_id(&self, id: SchemaId) -> Result<Arc<RegisteredSchema>, RegistryError> {
         self.0.book.read().schema(id).ok_or(RegistryError::SchemaNotFound(id))
+    }
+
+    /// A schema by its GUID; deleted ones too.
+    pub fn by_guid(&self, guid: Uuid) -> Result<Arc<RegisteredSchema>, RegistryError> {
+        self.0.book.read().by_guid(guid).ok_or(RegistryError::GuidNotFound(guid))
     }
 
     /// Subjects and versions that use a schema, sorted; deleted versions are left out.
@@ -364,59 +268,20 @@ impl Registry {
         self.0.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
-    /// Everything that can be wrong with a schema, before any lock is taken.
+    /// Everything that can be wrong with a schema, before any lock is taken for long.
     fn check(&self, schema: NewSchema) -> Result<Checked, RegistryError> {
-        let identity = book::identity_of(&schema)?;
-        let invalid = |reason: String| RegistryError::InvalidSchema { reason };
-        let document = dialect::parse(&schema.schema).map_err(invalid)?;
-        let draft = dialect::draft_of(&document).map_err(invalid)?;
-        dialect::check(&document, draft).map_err(invalid)?;
-        let referred = self.referred_documents(&schema.references)?;
-        dialect::compile(&document, draft, referred).map_err(invalid)?;
-        Ok(Checked { schema, identity })
-    }
-
-    /// The documents a schema refers to, and those that they refer to, by name.
-    fn referred_documents(
-        &self,
-        references: &[SchemaReference],
-    ) -> Result<HashMap<String, serde_json::Value>, RegistryError> {
-        let book = self.0.book.read();
-        self.check_references(&book, references)?;
-        let mut found = HashMap::new();
-        let mut open: Vec<SchemaReference> = references.to_vec();
-        while let Some(reference) = open.pop() {
-            if found.contains_key(&reference.name) {
-                continue;
-            }
-            if found.len() == REFERENCES_MAX {
-                let reason = format!("it refers to more than {REFERENCES_MAX} schemas");
-                return Err(RegistryError::InvalidSchema { reason });
-            }
-            let entry = book.entries(&reference.subject).find(|e| e.version == reference.version);
-            let Some(schema) = entry.and_then(|e| book.schema(e.id)) else { continue };
-            let document =
-                dialect::parse(&schema.schema).map_err(|reason| RegistryError::InvalidSchema { reason })?;
-            found.insert(reference.name, document);
-            open.extend(schema.references.iter().cloned());
-        }
-        Ok(found)
-    }
-
-    fn check_references(&self, book: &Book, references: &[SchemaReference]) -> Result<(), RegistryError> {
-        if references.len() > REFERENCES_MAX {
-            let reason = format!("it has more than {REFERENCES_MAX} references");
-            return Err(RegistryError::InvalidSchema { reason });
-        }
-        for SchemaReference { name, subject, version } in references {
-            if !book.live(subject).any(|e| e.version == *version) {
-                let reason = format!(
-                    "its reference {name} names version {version} of subject {subject}, which does not exist"
-                );
-                return Err(RegistryError::InvalidSchema { reason });
-            }
-        }
-        Ok(())
+        let NewSchema { schema_type, schema, references } = schema;
+        let (identity, referenced, resolved) = {
+            let book = self.0.book.read();
+            let referenced = book.referenced(&references)?;
+            let identity = identity::of(schema_type, &schema, &references, &referenced)?;
+            let schema = Arc::new(RegisteredSchema { id: 0, schema_type, schema, references });
+            let resolved = resolved::resolve(&book, schema, &referenced);
+            (identity, referenced, resolved)
+        };
+        let resolved = resolved.and_then(|r| validity::check(&r).map(|()| r));
+        let resolved = resolved.map_err(|reason| RegistryError::InvalidSchema { reason })?;
+        Ok(Checked { resolved, referenced, identity })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::Trigger;
 use queries::relations::{StatementFacts, statement_facts};
-use schemas::{Decoder, RegisteredSchema, SchemaType};
+use schemas::{DecodeOptions, Decoder, RegisteredSchema, ResolvedSchema, SchemaType};
 
 use super::problem::{Place, Problems};
 use super::topics::{Places, TopicBlock};
@@ -80,7 +80,8 @@ fn check_schema(topic: &TopicBlock, problems: &mut Problems) {
         schema: schema.text.clone(),
         references: Vec::new(),
     };
-    if let Err(schemas::SetupError::Unsupported { path, reason, .. }) = Decoder::new(&registered) {
+    let decoder = Decoder::new(&ResolvedSchema::alone(registered), &DecodeOptions::default());
+    if let Err(schemas::SetupError::Unsupported { path, reason, .. }) = decoder {
         problems.add(schema.place.clone(), &key, format!("{shown}: {path}: {reason}"));
     }
 }

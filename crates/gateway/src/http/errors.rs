@@ -99,9 +99,9 @@ impl From<RegistryError> for RegistryFault {
         match error {
             RegistryError::SubjectNotFound(_) => Self::not_found(40401, message),
             RegistryError::VersionNotFound { .. } => Self::not_found(40402, message),
-            RegistryError::SchemaNotFound(_) | RegistryError::SchemaNotRegistered { .. } => {
-                Self::not_found(40403, message)
-            }
+            RegistryError::SchemaNotFound(_)
+            | RegistryError::GuidNotFound(_)
+            | RegistryError::SchemaNotRegistered { .. } => Self::not_found(40403, message),
             RegistryError::SoftDeleted { .. } => Self::not_found(40404, message),
             RegistryError::NotSoftDeleted { .. } => Self::not_found(40405, message),
             RegistryError::VersionSoftDeleted { .. } => Self::not_found(40406, message),

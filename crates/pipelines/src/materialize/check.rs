@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use queries::TopicRows;
 use queries::mode::{IcebergMode, IcebergTopic};
-use schemas::{Decoder, NewSchema, RegisteredSchema, SchemaType, Version};
+use schemas::{DecodeOptions, Decoder, NewSchema, ResolvedSchema, Version};
 use tables::CatalogError;
 use topics::TopicInfo;
 
@@ -21,19 +21,8 @@ pub(crate) async fn check_schema(
     info: &TopicInfo,
     schema: &NewSchema,
 ) -> Result<(), CommandError> {
-    if schema.schema_type != SchemaType::Json {
-        return Err(CommandError::Invalid(format!(
-            "topic {} is a table that follows this subject, and only JSON schemas become tables: register a JSON schema",
-            info.name
-        )));
-    }
-    let candidate = RegisteredSchema {
-        // The id is only known once it is registered; it appears in messages alone.
-        id: 0,
-        schema_type: schema.schema_type,
-        schema: schema.schema.clone(),
-        references: schema.references.clone(),
-    };
+    let (registry, schema) = (duties.deps.registry.clone(), schema.clone());
+    let candidate = duties.blocking(move || registry.candidate(schema)).await?;
     fits(duties, info, candidate).await
 }
 
@@ -43,17 +32,21 @@ pub(crate) async fn check_topic(duties: &Duties, info: &TopicInfo) -> Result<(),
     let IcebergMode::ValueSchemaLatest { subject } = settings.mode else { return Ok(()) };
     let registry = duties.deps.registry.clone();
     let latest = duties
-        .blocking(move || Ok::<_, CommandError>(registry.version(&subject, Version::Latest).ok()))
+        .blocking(move || match registry.version(&subject, Version::Latest) {
+            Ok(latest) => registry.resolve(latest.schema.id).map(Some).map_err(CommandError::from),
+            Err(_) => Ok(None),
+        })
         .await?;
     match latest {
-        Some(latest) => fits(duties, info, RegisteredSchema::clone(&latest.schema)).await,
+        Some(latest) => fits(duties, info, latest).await,
         None => Ok(()),
     }
 }
 
-async fn fits(duties: &Duties, info: &TopicInfo, schema: RegisteredSchema) -> Result<(), CommandError> {
-    let columns =
-        duties.blocking(move || Decoder::new(&schema).map(|decoder| Arc::clone(decoder.columns()))).await?;
+async fn fits(duties: &Duties, info: &TopicInfo, schema: ResolvedSchema) -> Result<(), CommandError> {
+    let compile =
+        move || Decoder::new(&schema, &DecodeOptions::default()).map(|decoder| Arc::clone(decoder.columns()));
+    let columns = duties.blocking(compile).await?;
     let ident = duties.deps.tables.ident(info.name.as_str());
     let table = match duties.deps.tables.load(&ident).await {
         Ok(table) => table,

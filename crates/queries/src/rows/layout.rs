@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use base::{Offset, PartitionId, SchemaId};
-use schemas::Decoder;
+use schemas::{DecodeOptions, Decoder};
 
 use super::{RowsError, SchemaSwitch, SchemaSwitches, metadata, widen};
 
@@ -71,11 +71,11 @@ impl Values {
     pub(super) fn decoded(
         topic: &str,
         switches: &SchemaSwitches,
-        by_id: impl Fn(SchemaId) -> Result<Arc<schemas::RegisteredSchema>, RowsError>,
+        resolve: impl Fn(SchemaId) -> Result<schemas::ResolvedSchema, RowsError>,
     ) -> Result<Self, RowsError> {
         let mut eras = Vec::with_capacity(switches.switches.len());
         for switch in &switches.switches {
-            let decoder = Decoder::new(&*by_id(switch.schema_id)?)?;
+            let decoder = Decoder::new(&resolve(switch.schema_id)?, &DecodeOptions::default())?;
             eras.push(Era { switch: switch.clone(), decoder });
         }
         if eras.is_empty() {

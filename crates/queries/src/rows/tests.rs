@@ -2,7 +2,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::{Bytes, BytesMut};
-use schemas::{RegisteredSchema, SchemaType};
+use schemas::{RegisteredSchema, ResolvedSchema, SchemaType};
 use topics::ReadBatches;
 use topics::batch::{BatchBuilder, Compression};
 
@@ -20,7 +20,7 @@ fn switch(schema_id: SchemaId, starts: &[(PartitionId, Offset)]) -> SchemaSwitch
 /// A layout whose schemas have the ids 1, 2, …
 fn layout(schemas: &[&str], switches: Vec<SchemaSwitch>) -> Layout {
     let values = Values::decoded("trades", &SchemaSwitches { switches }, |id| {
-        Ok(Arc::new(RegisteredSchema {
+        Ok(ResolvedSchema::alone(RegisteredSchema {
             id,
             schema_type: SchemaType::Json,
             schema: schemas[id as usize - 1].to_owned(),

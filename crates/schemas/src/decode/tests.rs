@@ -4,16 +4,18 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::encode_rows;
+use crate::registry::RegisteredSchema;
 
 mod differential;
 
 pub(super) fn decoder(schema: &Value) -> Result<Decoder, SetupError> {
-    Decoder::new(&RegisteredSchema {
+    let schema = RegisteredSchema {
         id: 7,
         schema_type: SchemaType::Json,
         schema: schema.to_string(),
         references: Vec::new(),
-    })
+    };
+    Decoder::new(&ResolvedSchema::alone(schema), &DecodeOptions::default())
 }
 
 fn object(properties: Value) -> Value {

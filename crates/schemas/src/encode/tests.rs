@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{Int32Type, Int64Type, TimeUnit};
 
 use super::*;
-use crate::{Decoder, RegisteredSchema, SchemaType};
+use crate::{DecodeOptions, Decoder, RegisteredSchema, ResolvedSchema, SchemaType};
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).expect("batch")
@@ -113,13 +113,13 @@ fn columns_survive_the_way_through_json() {
         "l":{"type":"array","items":{"type":["number","null"]}},
         "m":{"type":"object","additionalProperties":{"type":["string","null"]}}}}"#;
     let decoder = |schema: &str| {
-        Decoder::new(&RegisteredSchema {
+        let schema = RegisteredSchema {
             id: 1,
             schema_type: SchemaType::Json,
             schema: schema.into(),
             references: Vec::new(),
-        })
-        .expect("supported")
+        };
+        Decoder::new(&ResolvedSchema::alone(schema), &DecodeOptions::default()).expect("supported")
     };
     let first = decoder(schema);
     let values = [

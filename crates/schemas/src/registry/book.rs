@@ -10,8 +10,9 @@ use std::sync::Arc;
 use base::SchemaId;
 use serde::{Deserialize, Serialize};
 use storage::layout::SUBJECTS;
+use uuid::Uuid;
 
-use super::{NewSchema, RegisteredSchema, RegistryError, SCHEMA_BYTES_MAX, SchemaReference, SchemaType};
+use super::{REFERENCES_MAX, RegisteredSchema, RegistryError, SchemaReference, identity};
 
 const ID_PREFIX: &str = "id/";
 const VERSION_PREFIX: &str = "version/";
@@ -47,47 +48,76 @@ pub(super) struct Entry {
 /// Everything that is registered.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    schemas: BTreeMap<SchemaId, Arc<RegisteredSchema>>,
+    schemas: BTreeMap<SchemaId, Known>,
     identities: HashMap<String, SchemaId>,
+    guids: HashMap<Uuid, SchemaId>,
     subjects: BTreeMap<String, BTreeMap<i32, (SchemaId, bool)>>,
 }
 
-/// What makes two schemas the same: type, canonical text (white space and number spelling do not count, the order
-/// of members does, since columns follow it) and references.
-pub(super) fn identity_of(schema: &NewSchema) -> Result<String, RegistryError> {
-    if schema.schema.len() > SCHEMA_BYTES_MAX {
-        let reason = format!("it is longer than {SCHEMA_BYTES_MAX} bytes");
-        return Err(RegistryError::InvalidSchema { reason });
-    }
-    match schema.schema_type {
-        SchemaType::Json => identity(&schema.schema, &schema.references),
-        SchemaType::Avro => Err(RegistryError::UnsupportedType("AVRO".into())),
-        SchemaType::Protobuf => Err(RegistryError::UnsupportedType("PROTOBUF".into())),
-    }
+/// A schema, and the ids that its references stand for.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) schema: Arc<RegisteredSchema>,
+    /// In the order of the schema's references. Fixed at registration: a subject that is deleted for good and
+    /// registered anew has other schemas under the same versions.
+    pub(super) referenced: Vec<SchemaId>,
 }
 
-fn identity(text: &str, references: &[SchemaReference]) -> Result<String, RegistryError> {
-    let document = crate::dialect::parse(text).map_err(|reason| RegistryError::InvalidSchema { reason })?;
-    let references: Vec<_> = references.iter().map(|r| (&r.name, &r.subject, r.version)).collect();
-    Ok(serde_json::json!(["JSON", document, references]).to_string())
+/// A schema as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredSchema {
+    #[serde(flatten)]
+    schema: RegisteredSchema,
+    /// See [`Known::referenced`]; absent where it was stored before ids were kept.
+    #[serde(default)]
+    referenced: Vec<SchemaId>,
+}
+
+impl Known {
+    pub(super) fn stored(&self) -> StoredSchema {
+        StoredSchema { schema: RegisteredSchema::clone(&self.schema), referenced: self.referenced.clone() }
+    }
 }
 
 impl Book {
     pub(super) fn load(control: &storage::Control) -> Result<Self, RegistryError> {
         let mut book = Self::default();
-        for (_, schema) in control.scan_json::<RegisteredSchema>(SUBJECTS, ID_PREFIX)? {
-            let identity = identity(&schema.schema, &schema.references)?;
-            book.add_schema(identity, Arc::new(schema));
-        }
         for (_, version) in control.scan_json::<StoredVersion>(SUBJECTS, VERSION_PREFIX)? {
             book.put(version);
+        }
+        for (_, StoredSchema { schema, mut referenced }) in control.scan_json(SUBJECTS, ID_PREFIX)? {
+            if referenced.len() < schema.references.len() {
+                let found = |r: &SchemaReference| book.entries(&r.subject).find(|e| e.version == r.version);
+                referenced = schema.references.iter().map(|r| found(r).map_or(0, |e| e.id)).collect();
+            }
+            let identity = identity::of(schema.schema_type, &schema.schema, &schema.references, &referenced)?;
+            book.add_schema(identity, Known { schema: Arc::new(schema), referenced });
         }
         Ok(book)
     }
 
-    pub(super) fn add_schema(&mut self, identity: String, schema: Arc<RegisteredSchema>) {
-        self.identities.insert(identity, schema.id);
-        self.schemas.insert(schema.id, schema);
+    pub(super) fn add_schema(&mut self, identity: String, known: Known) {
+        let id = known.schema.id;
+        self.identities.insert(identity, id);
+        self.guids.insert(known.schema.guid(), id);
+        self.schemas.insert(id, known);
+    }
+
+    /// The ids that references stand for; every one must be a version that is not deleted.
+    pub(super) fn referenced(&self, references: &[SchemaReference]) -> Result<Vec<SchemaId>, RegistryError> {
+        let invalid = |reason| RegistryError::InvalidSchema { reason };
+        if references.len() > REFERENCES_MAX {
+            return Err(invalid(format!("it has more than {REFERENCES_MAX} references")));
+        }
+        let found = references.iter().map(|SchemaReference { name, subject, version }| {
+            let entry = self.live(subject).find(|e| e.version == *version);
+            entry.map(|e| e.id).ok_or_else(|| {
+                invalid(format!(
+                    "its reference {name} names version {version} of subject {subject}, which does not exist"
+                ))
+            })
+        });
+        found.collect()
     }
 
     pub(super) fn put(&mut self, stored: StoredVersion) {
@@ -113,7 +143,15 @@ impl Book {
     }
 
     pub(super) fn schema(&self, id: SchemaId) -> Option<Arc<RegisteredSchema>> {
-        self.schemas.get(&id).cloned()
+        self.known(id).map(|known| known.schema.clone())
+    }
+
+    pub(super) fn known(&self, id: SchemaId) -> Option<&Known> {
+        self.schemas.get(&id)
+    }
+
+    pub(super) fn by_guid(&self, guid: Uuid) -> Option<Arc<RegisteredSchema>> {
+        self.guids.get(&guid).and_then(|id| self.schema(*id))
     }
 
     pub(super) fn by_identity(&self, identity: &str) -> Option<Arc<RegisteredSchema>> {
@@ -152,8 +190,8 @@ impl Book {
     /// A subject with a live version that refers to the given one.
     pub(super) fn referrer(&self, subject: &str, version: i32) -> Option<String> {
         let refers = |e: &Entry| {
-            self.schemas.get(&e.id).is_some_and(|schema| {
-                schema.references.iter().any(|r| r.subject == subject && r.version == version)
+            self.schemas.get(&e.id).is_some_and(|known| {
+                known.schema.references.iter().any(|r| r.subject == subject && r.version == version)
             })
         };
         self.subjects.keys().find(|name| self.live(name).any(|e| refers(&e))).cloned()

@@ -209,3 +209,79 @@ fn watchers_hear_of_changes_only() {
     registry.delete_subject("s", false).expect("delete");
     assert!(watch.has_changed().expect("open"));
 }
+
+#[test]
+fn resolving_finds_references_of_references() {
+    let place = Place::new();
+    let registry = place.open();
+    let refer = |name: &str, subject: &str, version| SchemaReference {
+        name: name.into(),
+        subject: subject.into(),
+        version,
+    };
+    let number = registry.register("number", json(r#"{"type":"number"}"#)).expect("register").schema;
+    let money = NewSchema {
+        references: vec![refer("number.json", "number", 1)],
+        ..json(r#"{"type":"object","properties":{"amount":{"$ref":"number.json"}}}"#)
+    };
+    let money = registry.register("money", money).expect("register").schema;
+    let order = NewSchema {
+        references: vec![refer("number.json", "number", 1), refer("money.json", "money", 1)],
+        ..json(r#"{"properties":{"price":{"$ref":"money.json"},"qty":{"$ref":"number.json"}}}"#)
+    };
+    assert_eq!(registry.candidate(order.clone()).expect("candidate").schema.id, 0);
+    let order = registry.register("order", order).expect("register").schema;
+    let order_only =
+        NewSchema { references: vec![refer("money.json", "money", 1)], ..json(r#"{"$ref":"money.json"}"#) };
+    let resolved = registry.register("other", order_only).expect("register").schema;
+    let names = |registry: &Registry, id| {
+        let resolved = registry.resolve(id).expect("resolve");
+        resolved.references.into_iter().map(|r| (r.name, r.schema.id)).collect::<Vec<_>>()
+    };
+    let expected = vec![("number.json".to_owned(), number.id), ("money.json".to_owned(), money.id)];
+    assert_eq!(names(&registry, order.id), expected);
+    assert_eq!(names(&registry, resolved.id), expected, "what references refer to comes before them");
+    for subject in ["order", "other", "money", "number"] {
+        registry.delete_subject(subject, false).expect("soft");
+        registry.delete_subject(subject, true).expect("permanent");
+    }
+    // Another schema under the same subject and version leaves what was registered before as it was.
+    registry.register("number", json(r#"{"type":"string"}"#)).expect("register");
+    assert_eq!(names(&registry, order.id), expected);
+    drop(registry);
+    assert_eq!(names(&place.open(), order.id), expected);
+}
+
+#[test]
+fn a_name_stands_for_one_schema() {
+    let place = Place::new();
+    let registry = place.open();
+    let refer =
+        |subject: &str, version| SchemaReference { name: "x.json".into(), subject: subject.into(), version };
+    registry.register("x", json(r#"{"type":"number"}"#)).expect("register");
+    registry.register("x", json(r#"{"type":"string"}"#)).expect("register");
+    let references = vec![refer("x", 1), refer("x", 2)];
+    let error = registry.register("y", NewSchema { references, ..json(r#"{"$ref":"x.json"}"#) });
+    let error = error.expect_err("two schemas of one name").to_string();
+    assert!(error.contains("x.json stands for two schemas"), "{error}");
+}
+
+#[test]
+fn schemas_are_found_by_guid() {
+    let place = Place::new();
+    let registry = place.open();
+    let x = registry.register("a", field("x")).expect("register").schema;
+    let y = registry.register("a", field("y")).expect("register").schema;
+    assert_ne!(x.guid(), y.guid());
+    assert_eq!(
+        x.guid().to_string(),
+        "d20b7f83-fbac-8723-a16d-08bb29f4afd5",
+        "GUIDs are in records: they must never change"
+    );
+    assert_eq!(registry.by_guid(y.guid()).expect("known").id, y.id);
+    drop(registry);
+    let registry = place.open();
+    assert_eq!(registry.by_guid(x.guid()).expect("known").id, x.id);
+    let unknown = uuid::Uuid::from_u128(1);
+    assert!(matches!(registry.by_guid(unknown), Err(RegistryError::GuidNotFound(guid)) if guid == unknown));
+}

@@ -1,0 +1,37 @@
+//! What makes two schemas the same.
+//!
+//! Owns: the text that is equal for equal schemas.
+//! Does not own: whether a schema is valid.
+//! Invariants: schemas of one identity give the same columns to the same bytes.
+
+use base::SchemaId;
+use serde_json::Value;
+
+use super::{RegistryError, SCHEMA_BYTES_MAX, SchemaReference, SchemaType};
+use crate::dialect;
+
+/// The identity of a schema whose references stand for the ids `referenced`: its type, normalized text and
+/// references. White space and the spelling of numbers never count. The order of members counts in JSON Schema, since
+/// columns follow it.
+pub(super) fn of(
+    schema_type: SchemaType,
+    text: &str,
+    references: &[SchemaReference],
+    referenced: &[SchemaId],
+) -> Result<String, RegistryError> {
+    if text.len() > SCHEMA_BYTES_MAX {
+        let reason = format!("it is longer than {SCHEMA_BYTES_MAX} bytes");
+        return Err(RegistryError::InvalidSchema { reason });
+    }
+    let normalized = match schema_type {
+        SchemaType::Json => dialect::parse(text).map_err(|reason| RegistryError::InvalidSchema { reason })?,
+        SchemaType::Avro => return Err(RegistryError::UnsupportedType("AVRO".into())),
+        SchemaType::Protobuf => return Err(RegistryError::UnsupportedType("PROTOBUF".into())),
+    };
+    let references: Vec<Value> = references
+        .iter()
+        .zip(referenced)
+        .map(|(r, id)| serde_json::json!([r.name, r.subject, r.version, id]))
+        .collect();
+    Ok(serde_json::json!([schema_type, normalized, references]).to_string())
+}

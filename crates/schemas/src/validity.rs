@@ -1,0 +1,39 @@
+//! Whether a schema and all it refers to are valid in their format.
+//!
+//! Owns: which judge is asked for which format.
+//! Does not own: the judges (`dialect` for JSON Schema); whether the schema can become columns (`decode`): a registry
+//! takes what is valid.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::dialect;
+use crate::registry::{ReferencedSchema, ResolvedSchema, SchemaType};
+
+/// Says what is wrong and where.
+pub(crate) fn check(resolved: &ResolvedSchema) -> Result<(), String> {
+    let wanted = resolved.schema.schema_type;
+    if let Some(other) = resolved.references.iter().find(|r| r.schema.schema_type != wanted) {
+        return Err(format!("its reference {} is no schema of the same type", other.name));
+    }
+    match wanted {
+        SchemaType::Json => {
+            let document = dialect::parse(&resolved.schema.schema)?;
+            let draft = dialect::draft_of(&document)?;
+            dialect::check(&document, draft)?;
+            dialect::compile(&document, draft, documents(&resolved.references)?).map(|_| ())
+        }
+        SchemaType::Avro => Err("AVRO is not supported yet".into()),
+        SchemaType::Protobuf => Err("PROTOBUF is not supported yet".into()),
+    }
+}
+
+/// The JSON documents that a schema refers to, by name.
+pub(crate) fn documents(references: &[ReferencedSchema]) -> Result<HashMap<String, Value>, String> {
+    let parsed = references.iter().map(|r| {
+        let document = dialect::parse(&r.schema.schema).map_err(|e| format!("reference {}: {e}", r.name))?;
+        Ok((r.name.clone(), document))
+    });
+    parsed.collect()
+}
