@@ -177,6 +177,16 @@ mod tests {
     }
 
     #[test]
+    fn defaults_are_those_that_topics_show() {
+        let shown = |name: &str| match name {
+            MODE => Some("key_value"),
+            name => topics::ConfigKey::named(name).map(|key| key.default),
+        };
+        let left_out = read(&[(MODE, "key_value")]).expect("defaults");
+        assert_eq!(IcebergTopic::read("trades", shown), Ok(left_out));
+    }
+
+    #[test]
     fn other_modes_are_refused_by_name() {
         for (text, word) in [
             ("value_schema_id_prefix", "schema ids in front"),

@@ -71,7 +71,7 @@ pub enum ConfigSource {
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigKey {
     pub name: &'static str,
-    pub default: Option<&'static str>,
+    pub default: &'static str,
     pub doc: &'static str,
     pub form: ConfigForm,
 }
@@ -248,15 +248,15 @@ impl TopicConfig {
         self.set.get(name).map(String::as_str)
     }
 
-    /// The value that holds: set on the topic, or the default.
+    /// The value that holds: set on the topic, or the default; none of an unknown property.
     pub fn effective(&self, name: &str) -> Option<&str> {
-        self.get(name).or_else(|| ConfigKey::named(name)?.default)
+        self.get(name).or_else(|| ConfigKey::named(name).map(|key| key.default))
     }
 
     /// All properties with the values that hold, for DescribeConfigs.
-    pub fn entries(&self) -> impl Iterator<Item = (&'static ConfigKey, Option<&str>, ConfigSource)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&'static ConfigKey, &str, ConfigSource)> {
         keys::ALL.iter().map(|key| match self.get(key.name) {
-            Some(value) => (key, Some(value), ConfigSource::Topic),
+            Some(value) => (key, value, ConfigSource::Topic),
             None => (key, key.default, ConfigSource::Default),
         })
     }
@@ -294,9 +294,7 @@ mod tests {
     #[test]
     fn defaults_have_their_own_form() {
         for key in ConfigKey::all() {
-            if let Some(default) = key.default {
-                assert_eq!(key.check(default), Ok(()), "{}", key.name);
-            }
+            assert_eq!(key.check(key.default), Ok(()), "{}", key.name);
             assert_eq!(keys::ALL.iter().filter(|k| k.name == key.name).count(), 1, "{}", key.name);
         }
     }

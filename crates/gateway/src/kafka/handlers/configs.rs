@@ -130,10 +130,10 @@ fn topic_properties(topic: &TopicInfo, broker: &Broker) -> Vec<Shown> {
     let (settings, node) = (broker.topics.settings(), broker.topics.node_config());
     let entries = topic.config.entries().map(|(key, value, source)| {
         let of_node = node_default(key, settings, &node);
-        let built_in = (key.default.map(str::to_owned), FROM_DEFAULT);
-        let (default, default_source) = of_node.map_or(built_in, |(value, source)| (Some(value), source));
+        let (default, default_source) = of_node.unwrap_or_else(|| (key.default.to_owned(), FROM_DEFAULT));
+        let default = Some(default);
         let (value, source) = match source {
-            ConfigSource::Topic => (value.map(str::to_owned), FROM_TOPIC),
+            ConfigSource::Topic => (Some(value.to_owned()), FROM_TOPIC),
             ConfigSource::Default => (default.clone(), default_source),
         };
         Shown {
@@ -162,7 +162,7 @@ fn node_default(key: &ConfigKey, settings: &Settings, node: &TopicConfig) -> Opt
         "index.interval.bytes" => settings.index_interval_bytes.to_string(),
         _ => return None,
     };
-    (key.default != Some(set.as_str())).then_some((set, FROM_NODE))
+    (key.default != set).then_some((set, FROM_NODE))
 }
 
 struct Detail {

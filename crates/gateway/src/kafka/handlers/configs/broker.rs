@@ -21,7 +21,8 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
     // What topics have when nothing is set on them.
     for key in ConfigKey::all().iter().filter(|key| is_kafkas(key.name)) {
         let name = synonyms::broker_name(key.name);
-        if let (Some(default), false) = (key.default, shown_all.iter().any(|s| s.name == name)) {
+        if !shown_all.iter().any(|s| s.name == name) {
+            let default = key.default;
             shown_all
                 .push(Shown { form: form_code(key.form), ..shown(name, STRING, default, default, key.doc) });
         }
