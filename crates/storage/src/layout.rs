@@ -18,7 +18,10 @@ pub const CATALOG: Space = Space("catalog");
 /// Pipeline definitions.
 pub const PIPELINES: Space = Space("pipelines");
 
-pub(crate) const SPACES: &[Space] = &[TOPICS, SUBJECTS, CATALOG, PIPELINES];
+/// Users and ACLs.
+pub const ACCESS: Space = Space("access");
+
+pub(crate) const SPACES: &[Space] = &[TOPICS, SUBJECTS, CATALOG, PIPELINES, ACCESS];
 
 /// Version and identity of the data directory.
 pub fn format_file(data_dir: &Path) -> PathBuf {

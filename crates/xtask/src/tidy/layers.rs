@@ -13,6 +13,7 @@ use serde::Deserialize;
 pub(super) const LAYERS: &[(&str, &[&str], &str)] = &[
     ("base", &[], "do I/O, hold product rules"),
     ("storage", &["base"], "know what a topic or a table means (only where its bytes live)"),
+    ("access", &["storage", "base"], "know doors or what they serve"),
     ("topics", &["storage", "base"], "decode payloads; know Arrow, Iceberg, sockets"),
     ("schemas", &["storage", "base"], "know offsets, partitions, tables"),
     ("tables", &["storage", "base"], "read from the log; know Kafka"),
@@ -24,17 +25,28 @@ pub(super) const LAYERS: &[(&str, &[&str], &str)] = &[
     ("pipelines", &["queries", "topics", "schemas", "tables", "storage", "base"], "listen on sockets"),
     (
         "gateway",
-        &["pipelines", "queries", "topics", "schemas", "tables", "base"],
+        &["pipelines", "queries", "access", "topics", "schemas", "tables", "base"],
         "touch storage; hold state beyond a connection; doors import each other",
     ),
     (
         "frazil",
-        &["gateway", "pipelines", "queries", "topics", "schemas", "tables", "storage", "base"],
+        &["gateway", "pipelines", "queries", "access", "topics", "schemas", "tables", "storage", "base"],
         "hold logic other than wiring",
     ),
     (
         "testkit",
-        &["frazil", "gateway", "pipelines", "queries", "topics", "schemas", "tables", "storage", "base"],
+        &[
+            "frazil",
+            "gateway",
+            "pipelines",
+            "queries",
+            "access",
+            "topics",
+            "schemas",
+            "tables",
+            "storage",
+            "base",
+        ],
         "be a dependency of a product crate",
     ),
     ("xtask", &[], "be a dependency of anything"),
@@ -44,6 +56,7 @@ pub(super) const LAYERS: &[(&str, &[&str], &str)] = &[
 pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("object_store", &["storage", "tables", "queries"]),
     ("redb", &["storage"]),
+    ("ring", &["access"]),
     ("rdkafka", &["topics"]),
     ("jsonschema", &["schemas"]),
     ("iceberg", &["tables"]),
