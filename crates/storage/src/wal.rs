@@ -11,7 +11,8 @@
 //! torn tail from damage: any part of an unsynced group may survive a power cut, so a bad frame with good ones after
 //! it is legal as long as none of those was written after the bad one had been synced. A frame without a record is
 //! the seal of its file. A file that is not needed any more becomes the spare that the next one is written over:
-//! its old frames name another file, and overwriting spares the file system the journal commit of a growing file.
+//! its old frames name another file, and overwriting spares the file system the journal commit of a growing file. For
+//! the same reason a file that has no spare to overwrite grows in steps, by zeros behind the last frame.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,10 @@ use crate::disk::{Disk, DiskFile, OpenMode, SharedDisk, read_file};
 
 const FRAME_BYTES: usize = 32;
 const EXTENSION: &str = ".wal";
+/// A file that must grow doubles, by no less and no more bytes than these.
+const STEP_BYTES_MIN: u64 = 16 << 10;
+const STEP_BYTES_MAX: u64 = 8 << 20;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// A released file that waits to be written over.
 const SPARE: &str = "spare";
 
@@ -48,6 +53,8 @@ pub struct Wal {
     position: u64,
     /// End of what is durable.
     synced: u64,
+    /// Length of the file: up to here, bytes are written over.
+    len: u64,
     /// Frames that wait for [`Wal::write`], with their records.
     queued: Vec<([u8; FRAME_BYTES], Vec<Bytes>)>,
     queued_bytes: u64,
@@ -225,15 +232,22 @@ impl Wal {
         if self.queued.is_empty() {
             return Ok(());
         }
+        let end = self.position + self.queued_bytes;
+        // Not beyond the size of a file, but for the seal.
+        let step = match end > self.len {
+            true => end.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX).min(self.file_bytes.saturating_sub(end)),
+            false => 0,
+        };
         let slices: Vec<IoSlice<'_>> = self
             .queued
             .iter()
-            .flat_map(|(head, parts)| {
-                std::iter::once(IoSlice::new(head)).chain(parts.iter().map(|part| IoSlice::new(part)))
-            })
+            .flat_map(|(head, parts)| std::iter::once(&head[..]).chain(parts.iter().map(|part| &part[..])))
+            .chain(zeros(step))
+            .map(IoSlice::new)
             .collect();
         self.file.write_vectored_at(self.position, &slices)?;
-        self.position += self.queued_bytes;
+        self.len = self.len.max(end + step);
+        self.position = end;
         self.queued.clear();
         self.queued_bytes = 0;
         Ok(())
@@ -268,10 +282,17 @@ impl Wal {
         self.file.sync_data()?;
         self.number += 1;
         self.file = create(&self.disk, &self.dir, self.number)?;
+        self.len = self.file.len()?;
         self.position = 0;
         self.synced = 0;
         Ok(())
     }
+}
+
+/// So many zero bytes.
+fn zeros<'a>(bytes: u64) -> impl Iterator<Item = &'a [u8]> {
+    let piece = ZEROS.len() as u64;
+    (0..bytes.div_ceil(piece)).map(move |i| &ZEROS[..piece.min(bytes - i * piece) as usize])
 }
 
 /// Begins a file, over the spare when there is one; its name is durable on return.
@@ -319,8 +340,10 @@ impl RecoveredWal {
             file.sync_data()?;
             next = number + 1;
         }
+        let file = create(&self.disk, &self.dir, next)?;
         Ok(Wal {
-            file: create(&self.disk, &self.dir, next)?,
+            len: file.len()?,
+            file,
             disk: self.disk,
             dir: self.dir,
             file_bytes,
