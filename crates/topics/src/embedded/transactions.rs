@@ -6,7 +6,7 @@
 //! partitions or in none; a state changes in memory when its record has its place in the queue, under the same lock
 //! under which batches are verified, and is answered once it is durable; what is refused leaves no trace.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use base::TopicName;
 
@@ -44,6 +44,9 @@ const ROOM_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Coordinator {
     ids: HashMap<String, Transaction>,
+    /// Producers whose last transaction had offsets and has an end that is queued, not durable yet: what they stored
+    /// waits for that end, and must not be mixed with what their next transaction stores.
+    ending_offsets: HashSet<i64>,
 }
 
 /// A transaction that is to end: its markers.
@@ -114,6 +117,9 @@ impl Coordinator {
             }
         }
         let (acknowledged, _) = append::push_together(shared, candidates, None, RECORD_BYTES)?;
+        if ending.is_some_and(|e| e.partitions.iter().any(|at| at.topic.as_str() == CONSUMER_OFFSETS)) {
+            self.ending_offsets.insert(next.producer_id);
+        }
         self.ids.insert(id.to_owned(), next);
         Ok(acknowledged)
     }
@@ -328,6 +334,10 @@ async fn add(
         shared.refuse_offline()?;
         let mut coordinator = shared.transactions.lock();
         let now = coordinator.known(who)?;
+        if coordinator.ending_offsets.contains(&now.producer_id) {
+            // Kafka's PrepareCommit and PrepareAbort: the client tries again.
+            return Err(TransactionError::Concurrent(who.transactional_id.to_owned()));
+        }
         let producer = (who.producer_id, who.producer_epoch);
         let now_ms = shared.clock.now_ms();
         match now.add(producer, partitions, now_ms).map_err(|e| refused(e, who, now))? {
@@ -375,6 +385,7 @@ pub(crate) async fn end(
 /// yet. Called on the log writer with no lock held; must not wait.
 pub(crate) fn ended_with_offsets(shared: &Shared, producer_id: i64, committed: bool) {
     super::groups::transaction_ended(shared, producer_id, committed);
+    shared.transactions.lock().ending_offsets.remove(&producer_id);
 }
 
 /// See [`Topics::transactions`].

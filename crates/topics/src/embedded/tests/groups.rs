@@ -304,6 +304,40 @@ fn offsets_of_transactions_count_once_they_are_committed() {
     bench.close(topics);
 }
 
+#[test]
+fn the_next_transaction_waits_for_the_end_of_the_one_before() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    create(&topics, 1);
+    bench.wait(async {
+        let (producer_id, producer_epoch) =
+            topics.init_transactional_producer("copier", 60_000, None).await.expect("producer");
+        let who = TransactionalProducer { transactional_id: "copier", producer_id, producer_epoch };
+        topics.add_offsets_to_transaction(who).await.expect("added");
+        topics
+            .groups()
+            .commit_in_transaction(who, commit("g", "t", vec![offset(0, 7)]))
+            .await
+            .expect("stored");
+        {
+            // The log writer cannot tell anybody that the end is durable.
+            let held = topics.shared().publishing.lock();
+            let mut ending = std::pin::pin!(topics.end_transaction(who, true));
+            assert!(futures::poll!(&mut ending).is_pending());
+            let early = std::pin::pin!(topics.add_offsets_to_transaction(who));
+            assert!(matches!(
+                futures::poll!(early),
+                std::task::Poll::Ready(Err(TransactionError::Concurrent(_)))
+            ));
+            drop(held);
+            ending.await.expect("ended");
+        }
+        topics.add_offsets_to_transaction(who).await.expect("the next one");
+    });
+    assert_eq!(stored(&topics, "g", "t", 0), 7);
+    bench.close(topics);
+}
+
 /// What clients know: for each group and partition the offsets that may be stored, the last acknowledged one first.
 type KnownOffsets = BTreeMap<(String, i32), i64>;
 
