@@ -21,7 +21,7 @@ pub(crate) use check::{check_schema, check_topic};
 pub(crate) use link::{CommitRequest, Link, State};
 pub(crate) use prepare::{prepare, switch_to};
 pub(crate) use resume::resume;
-pub(crate) use standing::dead_letter_name;
+pub(crate) use standing::{dead_letter_name, source};
 pub(crate) use trouble::Trouble;
 
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ use topics::Cut;
 use crate::backoff::Backoff;
 use crate::duties::Duties;
 use range::Range;
-use stage::{Job, Staged};
-use standing::{Positions, Standing, source};
+use stage::{Job, Reached, Staged};
+use standing::{Positions, Standing};
 
 /// The group under which lag tools see a table's task.
 pub(crate) fn group(topic: &str) -> String {
@@ -318,10 +318,10 @@ impl Materializer {
 
     /// Steps from where a table stands to what was reached; `covered` is where the dead-letter table stands, which may
     /// be ahead after a crash between the two commits, or behind because it has no reason to commit most of the time.
-    fn advances(&self, ranges: &[Range], reached: &Positions, covered: Option<&Positions>) -> Vec<Advance> {
+    fn advances(&self, ranges: &[Range], reached: &Reached, covered: Option<&Positions>) -> Vec<Advance> {
         let mut advances = Vec::new();
         for range in ranges {
-            let Some(to) = reached.get(&range.partition).copied() else { continue };
+            let Some((to, fates)) = reached.get(&range.partition).copied() else { continue };
             let recorded = covered.and_then(|covered| covered.get(&range.partition));
             let from = recorded.map_or(range.from, |position| position.next);
             if to.next > from {
@@ -329,6 +329,7 @@ impl Materializer {
                     source: source(&self.duties, self.topic, range.partition),
                     from,
                     to,
+                    fates,
                 });
             }
         }

@@ -132,19 +132,20 @@ impl Node {
         let mut advances = Vec::new();
         for partition in 0..topic.partitions {
             let source = SourceId { log: self.topics.log_id().0, topic: topic.id.0, partition };
-            let from = progress.get(&source).map_or(0, |p| p.next);
+            let from = progress.get(&source).map_or(0, |r| r.position.next);
             let end = cut.stable(topic.id, partition);
             let mut at = from;
-            let mut hash = 0;
+            let (mut hash, mut fates) = (0, tables::Fates::default());
             while at < end {
                 let decoded = rows.decode(partition, at, end, 1 << 20).unwrap();
                 for batch in &decoded.batches {
                     writer.write(batch).await.unwrap();
                 }
                 (at, hash) = (decoded.next, decoded.last_hash);
+                fates = fates.and(decoded.fates);
             }
             if at > from {
-                advances.push(Advance { source, from, to: Position { next: at, hash } });
+                advances.push(Advance { source, from, to: Position { next: at, hash }, fates });
             }
         }
         let staged = writer.finish().await.unwrap();

@@ -319,10 +319,10 @@ fn pin_one(
 fn progress_of(table: Option<&Table>, main: Option<&Table>) -> Result<Progress, String> {
     let mut progress = Progress::new();
     for table in [table, main].into_iter().flatten() {
-        for (source, position) in table.progress().map_err(|e| e.to_string())? {
-            let known = progress.entry(source).or_insert(position);
-            if known.next < position.next {
-                *known = position;
+        for (source, recorded) in table.progress().map_err(|e| e.to_string())? {
+            let known = progress.entry(source).or_insert(recorded);
+            if known.position.next < recorded.position.next {
+                *known = recorded;
             }
         }
     }
@@ -349,12 +349,12 @@ fn ranges(
         let start = handle.marks().log_start;
         let from = match progress.get(&source) {
             None => start,
-            Some(position) => {
-                if let Some(reason) = diverged(&handle, position, end) {
+            Some(recorded) => {
+                if let Some(reason) = diverged(&handle, &recorded.position, end) {
                     note = Some(format!("partition {partition}: {reason}"));
                     continue;
                 }
-                position.next.max(start)
+                recorded.position.next.max(start)
             }
         };
         if from < end {

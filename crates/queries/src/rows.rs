@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use base::{Offset, PartitionId, SchemaId, TopicId};
 use serde::{Deserialize, Serialize};
+use tables::Fates;
 
 use crate::mode::{IcebergMode, IcebergTopic};
 
@@ -66,6 +67,8 @@ pub struct DecodedRows {
     /// Everything in `[from, next)` is accounted for.
     pub from: Offset,
     pub next: Offset,
+    /// What became of the offsets in `[from, next)`, as far as it is known here: rejected records have no fate yet.
+    pub fates: Fates,
     /// `topics::Partition::batch_hash` of the batch that holds `next - 1`; 0 when the range is empty.
     pub last_hash: u64,
     /// Bytes read from the log.
@@ -206,6 +209,7 @@ impl DecodedRows {
             rejected: Vec::new(),
             from,
             next: from,
+            fates: Fates::default(),
             last_hash: 0,
             bytes_read: 0,
         }

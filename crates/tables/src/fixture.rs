@@ -13,7 +13,7 @@ use storage::{Control, Objects, RealDisk, SharedDisk};
 use uuid::Uuid;
 
 use crate::catalog::Deps;
-use crate::{Advance, NewTable, Position, Settings, SourceId, StagedFiles, Table, TableIdent, Tables};
+use crate::{Advance, Fates, NewTable, Position, Settings, SourceId, StagedFiles, Table, TableIdent, Tables};
 
 /// Removes the directory at its end.
 pub(crate) struct Fixture {
@@ -123,5 +123,6 @@ pub(crate) fn at(next: i64) -> Position {
 }
 
 pub(crate) fn advance(partition: i32, from: i64, to: i64) -> Advance {
-    Advance { source: source(partition), from, to: at(to) }
+    let rows = (to - from).unsigned_abs();
+    Advance { source: source(partition), from, to: at(to), fates: Fates { rows, ..Fates::default() } }
 }

@@ -21,7 +21,7 @@ pub mod writer;
 
 pub use catalog::{CatalogError, NewTable, SnapshotInfo, Table, TableIdent, Tables};
 pub use commit::{CommitError, CommitOutcome};
-pub use progress::{Advance, Position, Progress, SourceId};
+pub use progress::{Account, Advance, Fates, Position, Progress, Recorded, SourceId};
 pub use scan::{Scan, ScanFile};
 pub use settings::Settings;
 pub use writer::{StagedFiles, TableWriter, WriteError};

@@ -29,7 +29,7 @@ async fn two_owners(runtime: &tokio::runtime::Runtime) -> Result<Result<(), Stri
     let staged = writer.finish().await?;
     let source = tables::SourceId { log: parts.topics.log_id().0, topic: topic.id.0, partition: 0 };
     let to = tables::Position { next: rows.next, hash: rows.last_hash };
-    let advance = tables::Advance { source, from: 0, to };
+    let advance = tables::Advance { source, from: 0, to, fates: rows.fates };
     // Whatever it answers: what counts is what the table holds.
     let _ = parts.tables.append(&ident, staged, vec![advance], BTreeMap::new()).await;
     let all = parts.snapshots("t", &mut HashMap::new()).await?;

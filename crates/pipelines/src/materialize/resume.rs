@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use base::TopicId;
 use tables::commit::LogJudgement;
 use tables::progress::PROGRESS_KEY;
-use tables::{CatalogError, Position, Progress, SnapshotInfo, Table, TableIdent};
+use tables::{Account, CatalogError, Fates, Position, Progress, Recorded, SnapshotInfo, Table, TableIdent};
 use topics::{Partition, TopicInfo};
 
 use crate::commands::CommandError;
@@ -67,13 +67,24 @@ async fn accept(
         let position =
             if skip { Some(end_of(partition)?) } else { newest_shared(duties, topic, &history, partition)? };
         match position {
-            Some(position) => progress.insert(id, position),
+            Some(position) => progress.insert(id, moved(progress.get(&id), position)),
             None => progress.remove(&id),
         };
     }
     tracing::warn!(table = %table.ident.name, skip, "the table's progress is set by an operator");
     duties.deps.tables.accept_progress(&table.ident, progress).await?;
     Ok(())
+}
+
+/// The account goes on: offsets that are left out are skipped, those that come again are forked.
+fn moved(before: Option<&Recorded>, position: Position) -> Recorded {
+    let Some(before) = before else { return Recorded::from_here(position) };
+    let distance = position.next.abs_diff(before.position.next);
+    let step = match position.next > before.position.next {
+        true => Fates { skipped: distance, ..Fates::default() },
+        false => Fates { forked: distance, ..Fates::default() },
+    };
+    Recorded { position, account: Account { fates: before.account.fates.and(step), ..before.account } }
 }
 
 /// What the present main branch carries, newest first.
@@ -98,7 +109,7 @@ fn newest_shared(
     partition: &Partition,
 ) -> Result<Option<Position>, CommandError> {
     let id = source(duties, topic, partition.index());
-    for position in history.iter().filter_map(|progress| progress.get(&id)) {
+    for Recorded { position, .. } in history.iter().filter_map(|progress| progress.get(&id)) {
         let alone = Positions::from([(partition.index(), *position)]);
         if judge(duties, topic, std::slice::from_ref(partition), &alone)? == LogJudgement::Ok {
             return Ok(Some(*position));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base::{Offset, PartitionId};
 use parking_lot::Mutex;
 use queries::{DecodedRows, RejectedRecord, RowsError, TopicRows};
-use tables::{Position, StagedFiles, Table, TableWriter};
+use tables::{Fates, Position, StagedFiles, Table, TableWriter};
 use tokio::sync::mpsc;
 
 use crate::duties::Duties;
@@ -35,9 +35,12 @@ pub(crate) struct Staged {
     pub(crate) files: StagedFiles,
     /// Files of the dead-letter table; none when nothing new was rejected.
     pub(crate) dead_files: Option<StagedFiles>,
-    pub(crate) reached: BTreeMap<PartitionId, Position>,
+    pub(crate) reached: Reached,
     pub(crate) accounting: Accounting,
 }
+
+/// How far each partition was staged, and what became of it on the way.
+pub(crate) type Reached = BTreeMap<PartitionId, (Position, Fates)>;
 
 type Chunk = Result<DecodedRows, RowsError>;
 
@@ -104,7 +107,7 @@ struct Writers<'a> {
     job: &'a Job<'a>,
     rows: Option<TableWriter>,
     dead: Option<TableWriter>,
-    reached: BTreeMap<PartitionId, Position>,
+    reached: Reached,
     accounting: Accounting,
 }
 
@@ -115,7 +118,9 @@ impl<'a> Writers<'a> {
         for range in job.ranges {
             if let Some(skipped) = range.skipped() {
                 accounting.skip(range.partition, skipped);
-                reached.insert(range.partition, Position { next: range.read_from, hash: 0 });
+                let position = Position { next: range.read_from, hash: 0 };
+                let fates = Fates { skipped: (skipped.1 - skipped.0).unsigned_abs(), ..Fates::default() };
+                reached.insert(range.partition, (position, fates));
             }
         }
         Self { job, rows: None, dead: None, reached, accounting }
@@ -138,14 +143,29 @@ impl<'a> Writers<'a> {
             }
         }
         let (partition, position) = (chunk.partition, Position { next: chunk.next, hash: chunk.last_hash });
+        let mut fates = chunk.fates;
+        let rejected = chunk.rejected.len() as u64;
+        match self.job.dead_letters {
+            Some(_) => fates.dead_letters += rejected,
+            None => fates.dropped += rejected,
+        }
+        let passed = (chunk.next - chunk.from).unsigned_abs();
+        if fates.total() != passed {
+            let total = fates.total();
+            return Err(Trouble::Failed(format!(
+                "partition {partition}: {total} of {passed} offsets from {} are accounted for",
+                chunk.from
+            )));
+        }
         self.reject(partition, chunk.rejected).await?;
-        self.reached.insert(partition, position);
+        let before = self.reached.get(&partition).map_or(Fates::default(), |(_, fates)| *fates);
+        self.reached.insert(partition, (position, before.and(fates)));
         Ok(())
     }
 
     fn expected(&self, partition: PartitionId) -> Option<Offset> {
         let range = self.job.ranges.iter().find(|r| r.partition == partition)?;
-        Some(self.reached.get(&partition).map_or(range.read_from, |position| position.next))
+        Some(self.reached.get(&partition).map_or(range.read_from, |(position, _)| position.next))
     }
 
     async fn reject(&mut self, partition: PartitionId, rejected: Vec<RejectedRecord>) -> Result<(), Trouble> {

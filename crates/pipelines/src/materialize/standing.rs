@@ -12,7 +12,7 @@ use queries::mode::{IcebergMode, InvalidRecords};
 use queries::{SchemaSwitches, TopicRows};
 use schemas::Version;
 use tables::commit::{LogFacts, LogJudgement, judge_log};
-use tables::{CatalogError, Position, Progress, SourceId, Table, TableIdent};
+use tables::{CatalogError, Position, Progress, Recorded, SourceId, Table, TableIdent};
 use tokio::sync::watch;
 use topics::{Cut, Partition, ReadError, TopicInfo};
 
@@ -58,7 +58,7 @@ pub(crate) fn source(duties: &Duties, topic: TopicId, partition: PartitionId) ->
 pub(crate) fn positions_of(duties: &Duties, topic: TopicId, progress: &Progress) -> Positions {
     let log = duties.deps.topics.log_id().0;
     let ours = progress.iter().filter(|(source, _)| source.log == log && source.topic == topic.0);
-    ours.map(|(source, position)| (source.partition, *position)).collect()
+    ours.map(|(source, recorded)| (source.partition, recorded.position)).collect()
 }
 
 impl Standing {
@@ -177,7 +177,7 @@ pub(crate) fn judge(
         let readable = position.next > marks.log_start && position.next <= marks.durable;
         let hash_before = if readable { partition.batch_hash(position.next - 1)? } else { None };
         let source = source(duties, topic, partition.index());
-        progress.insert(source, *position);
+        progress.insert(source, Recorded::from_here(*position));
         facts.push(LogFacts { source, end: marks.durable, log_start: marks.log_start, hash_before });
     }
     Ok(judge_log(&progress, &facts))

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use base::{Offset, PartitionId};
+use tables::Fates;
 use topics::ReadBatches;
 use topics::batch::{BatchError, Batches, RecordView, Records};
 
@@ -24,6 +25,8 @@ struct Unpacked {
     records: Vec<Records>,
     next: Offset,
     last_hash: u64,
+    /// Offsets without a record for users.
+    fates: Fates,
 }
 
 /// Decodes what was read of `range`. `limit` is the largest decompressed size of one batch, in bytes.
@@ -44,6 +47,7 @@ pub(super) fn decode(
     let unpacked = unpack(&range, read, limit).map_err(damaged)?;
     let mut out = DecodedRows::empty(partition, range.start);
     out.next = unpacked.next;
+    out.fates = unpacked.fates;
     out.last_hash = unpacked.last_hash;
     out.bytes_read = read.bytes.len();
     let mut chunk: Vec<RecordView<'_>> = Vec::new();
@@ -64,13 +68,20 @@ pub(super) fn decode(
         chunk.push(record);
     }
     finish(layout, &mut chunk, &mut out);
+    // What neither was passed over as a whole nor is a record has been compacted away.
+    let found = out.fates.rows + out.rejected.len() as u64 + out.fates.control + out.fates.aborted;
+    out.fates.compacted = (out.next - out.from).max(0).unsigned_abs().saturating_sub(found);
     Ok(out)
 }
 
 fn unpack(range: &Range<Offset>, read: &ReadBatches, limit: usize) -> Result<Unpacked, (Offset, BatchError)> {
     // Offsets between batches that hold nothing (after compaction) are passed with what the read reached.
-    let mut unpacked =
-        Unpacked { records: Vec::new(), next: read.next.clamp(range.start, range.end), last_hash: 0 };
+    let mut unpacked = Unpacked {
+        records: Vec::new(),
+        next: read.next.clamp(range.start, range.end),
+        last_hash: 0,
+        fates: Fates::default(),
+    };
     let mut plain_bytes = 0;
     let mut position = range.start;
     for batch in Batches::new(&read.bytes) {
@@ -87,8 +98,14 @@ fn unpack(range: &Range<Offset>, read: &ReadBatches, limit: usize) -> Result<Unp
             break;
         }
         unpacked.last_hash = batch.content_hash();
+        let passed = (after.min(range.end) - batch.base_offset().max(range.start)).max(0).unsigned_abs();
         position = after.min(range.end);
-        if batch.is_control() || read.is_aborted(&batch) {
+        if batch.is_control() {
+            unpacked.fates.control += passed;
+            continue;
+        }
+        if read.is_aborted(&batch) {
+            unpacked.fates.aborted += passed;
             continue;
         }
         let records = batch.records(limit).map_err(|error| (batch.base_offset(), error))?;
@@ -105,18 +122,19 @@ fn finish(layout: &Layout, chunk: &mut Vec<RecordView<'_>>, out: &mut DecodedRow
     let fitted = layout.fit(out.partition, first.offset, &values);
     let mut metadata = Metadata::new(out.partition, chunk.len() - fitted.misfits.len().min(chunk.len()));
     let mut misfits = fitted.misfits.into_iter().peekable();
-    let mut kept = false;
+    let mut kept = 0;
     for (row, record) in chunk.drain(..).enumerate() {
         match misfits.next_if(|misfit| misfit.row == row) {
             Some(misfit) => out.rejected.push(rejected(out.partition, &record, misfit, fitted.schema_id)),
             None => {
-                kept = true;
+                kept += 1;
                 let headers = record.headers.iter();
                 metadata.push(record.offset, record.timestamp_ms, record.timestamp_type, record.key, headers);
             }
         }
     }
-    if kept {
+    if kept > 0 {
+        out.fates.rows += kept;
         out.batches.push(layout.batch(metadata.finish(), fitted.columns));
     }
 }

@@ -17,7 +17,7 @@ use crate::commit::decide::{self, Decision, Proposal};
 use crate::commit::facts::{Facts, made_by};
 use crate::commit::snapshot::{Change, Counts};
 use crate::commit::{CommitError, CommitOutcome, refusal};
-use crate::progress::{Advance, Progress};
+use crate::progress::{Advance, Progress, Recorded};
 use crate::writer::StagedFiles;
 
 /// How one attempt ended, when it did not end the append.
@@ -234,13 +234,16 @@ fn advanced(facts: &Facts, advances: &[Advance]) -> Progress {
     let recorded = decide::recorded(facts);
     let mut progress = recorded
         .unwrap_or_else(|_| facts.carrier.as_ref().map(|c| c.carried.progress.clone()).unwrap_or_default());
-    progress.extend(advances.iter().map(|a| (a.source, a.to)));
+    for advance in advances {
+        let recorded = Recorded::after(progress.get(&advance.source), advance);
+        progress.insert(advance.source, recorded);
+    }
     progress
 }
 
 fn check_advances(advances: &[Advance]) -> Result<(), CommitError> {
     let mut sources = BTreeSet::new();
-    for Advance { source, from, to } in advances {
+    for Advance { source, from, to, .. } in advances {
         if to.next < *from || *from < 0 {
             let why = format!("{source}: [{from}, {}) is no range of offsets", to.next);
             return Err(CommitError::Invalid(why));

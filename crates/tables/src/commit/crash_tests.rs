@@ -63,7 +63,7 @@ async fn check(disk: &SimulatedDisk, created: bool, acked: i64, name: &str) {
         Err(e) => panic!("{name}: {e:?}"),
     };
     let progress = table.progress().unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    let next = progress.get(&source(0)).map_or(0, |at| at.next);
+    let next = progress.get(&source(0)).map_or(0, |at| at.position.next);
     assert!(next == acked || next == acked + STEP, "{name}: acknowledged {acked}, found {next}");
     for snapshot in table.snapshots() {
         let found = ids(&tables, &table, Some(snapshot.id)).await;

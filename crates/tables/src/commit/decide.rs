@@ -101,9 +101,9 @@ enum Standing {
 }
 
 fn standing(recorded: &Progress, advance: &Advance) -> Standing {
-    let Advance { source, from, to } = *advance;
+    let Advance { source, from, to, .. } = *advance;
     // Nothing recorded: the first commit of this life of the source; the caller knows where its log starts.
-    let Some(at) = recorded.get(&source) else { return Standing::Fits };
+    let Some(at) = recorded.get(&source).map(|r| r.position) else { return Standing::Fits };
     if at.next == from {
         return if to.next == from { Standing::Either } else { Standing::Fits };
     }
@@ -124,8 +124,8 @@ fn standing(recorded: &Progress, advance: &Advance) -> Standing {
 }
 
 fn fenced(recorded: &Progress, advance: &Advance) -> Decision {
-    let Advance { source, from, to } = *advance;
-    let recorded = recorded.get(&source).map_or(from, |at| at.next);
+    let Advance { source, from, to, .. } = *advance;
+    let recorded = recorded.get(&source).map_or(from, |at| at.position.next);
     Decision::Fenced { source, recorded, from, to: to.next }
 }
 
@@ -156,7 +156,7 @@ pub enum LogJudgement {
 /// other logs) are earlier incarnations and say nothing.
 pub fn judge_log(progress: &Progress, log: &[LogFacts]) -> LogJudgement {
     for facts in log {
-        let Some(at) = progress.get(&facts.source) else { continue };
+        let Some(at) = progress.get(&facts.source).map(|r| r.position) else { continue };
         let why = if at.next > facts.end {
             format!("the table has committed up to offset {}, the log ends at {}", at.next, facts.end)
         } else if let Some(hash) = facts.hash_before.filter(|h| *h != at.hash && at.hash != 0 && *h != 0) {

@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::commit::facts::Carrier;
-use crate::progress::{Carried, Position};
+use crate::progress::{Carried, Fates, Position, Recorded};
 
 fn source(partition: i32) -> SourceId {
     SourceId { log: Uuid::from_u128(1), topic: Uuid::from_u128(2), partition }
@@ -13,11 +13,11 @@ fn at(next: i64) -> Position {
 }
 
 fn progress(nexts: &[i64]) -> Progress {
-    nexts.iter().enumerate().map(|(p, next)| (source(p as i32), at(*next))).collect()
+    nexts.iter().enumerate().map(|(p, next)| (source(p as i32), Recorded::from_here(at(*next)))).collect()
 }
 
 fn advance(partition: i32, from: i64, to: i64) -> Advance {
-    Advance { source: source(partition), from, to: at(to) }
+    Advance { source: source(partition), from, to: at(to), fates: Fates::default() }
 }
 
 fn carrier(sequence: i64, nexts: &[i64]) -> Option<Carrier> {
@@ -187,6 +187,6 @@ fn a_log_is_judged_by_its_end_and_its_hashes() {
     other.source.topic = Uuid::from_u128(99);
     assert!(verdict(other), "another life of the topic");
     assert_eq!(judge_log(&recorded, &[]), LogJudgement::Ok, "a deleted topic");
-    let unread = Progress::from([(source(0), Position { next: 0, hash: 0 })]);
+    let unread = Progress::from([(source(0), Recorded::from_here(Position { next: 0, hash: 0 }))]);
     assert_eq!(judge_log(&unread, &[log(50, Some(5))]), LogJudgement::Ok, "nothing was read yet");
 }

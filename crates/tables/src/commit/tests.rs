@@ -7,7 +7,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use super::*;
 use crate::catalog::injected::At;
 use crate::fixture::{Fixture, advance, at, rows, schema, source};
-use crate::progress::{Advance, PROGRESS_KEY, Position};
+use crate::progress::{Advance, PROGRESS_KEY, Position, Recorded};
 use crate::{Settings, TableIdent, Tables};
 
 type Outcome = Result<CommitOutcome, CommitError>;
@@ -57,7 +57,9 @@ async fn rows_and_progress_appear_together() {
     assert!(is_committed(&outcome), "{outcome:?}");
     f.reopen();
     let table = f.tables.load(&ident).await.expect("load");
-    assert_eq!(table.progress().expect("progress"), Progress::from([(source(0), at(12))]));
+    let recorded = table.progress().expect("progress")[&source(0)];
+    assert_eq!(recorded.position, at(12));
+    assert!(recorded.adds_up() && recorded.account.first == 0, "{recorded:?}");
     assert!(table.has_carrier().expect("facts"));
     assert_eq!(table.total_records(), 10);
     assert_eq!(f.ids(&ident).await, (0..10).collect::<Vec<_>>());
@@ -163,7 +165,7 @@ async fn a_foreign_append_in_between_is_kept() {
     let staged = f.stage(&table, &rows(10, 20)).await;
     foreign_append(&f, &ident, 100, 103).await;
     let progress = f.tables.load(&ident).await.expect("load").progress().expect("progress");
-    assert_eq!(progress[&source(0)].next, 10, "the carrier is found behind the foreign snapshot");
+    assert_eq!(progress[&source(0)].position.next, 10, "the carrier is found behind the foreign snapshot");
     let outcome = f.tables.append(&ident, staged, vec![advance(0, 10, 20)], BTreeMap::new()).await;
     assert!(is_committed(&outcome), "{outcome:?}");
     foreign_append(&f, &ident, 103, 105).await;
@@ -193,7 +195,7 @@ async fn a_table_moved_back_stops_until_it_is_resumed() {
     let foreign = f.tables.append(&ident, staged, vec![], BTreeMap::new()).await;
     assert!(matches!(foreign, Err(CommitError::RolledBack { .. })), "{foreign:?}");
     // `--replay`: from where the chain stands.
-    let accepted = Progress::from([(source(0), at(10))]);
+    let accepted = Progress::from([(source(0), Recorded::from_here(at(10)))]);
     let table = f.tables.accept_progress(&ident, accepted.clone()).await.expect("accept");
     assert_eq!(table.progress().expect("progress"), accepted);
     assert!(is_committed(&append(&f, &ident, 10, 20).await));
@@ -225,7 +227,7 @@ async fn an_expired_chain_leaves_the_property() {
     let expire = TableUpdate::RemoveSnapshots { snapshot_ids: vec![snapshots[0].id, snapshots[1].id] };
     f.tables.commit(&ident, vec![], vec![expire]).await.expect("expire");
     let table = f.tables.load(&ident).await.expect("load");
-    assert_eq!(table.progress().expect("progress")[&source(0)].next, 10);
+    assert_eq!(table.progress().expect("progress")[&source(0)].position.next, 10);
     assert!(is_committed(&append(&f, &ident, 10, 20).await));
     // Without the property nobody could know: a range that was committed would be committed again. So the table must
     // not be taken for rolled back, nor the range for new, while it is there.
@@ -240,7 +242,7 @@ async fn progress_that_does_not_parse_stops_the_commit() {
     f.tables.commit(&ident, vec![], vec![TableUpdate::SetProperties { updates }]).await.expect("set");
     let error = append(&f, &ident, 0, 10).await.expect_err("newer form");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("newer frazil"), "{error}");
+    assert!(error.to_string().contains("the frazil that wrote it"), "{error}");
 }
 
 #[tokio::test]
