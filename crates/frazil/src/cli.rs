@@ -278,6 +278,21 @@ pub enum TableCommand {
         /// Name of the topic
         topic: String,
     },
+    /// Account for every offset of a topic: row, dead letter, dropped, control, aborted, compacted or skipped
+    #[command(
+        after_help = "The account is compared with the table's rows, files and manifests, and with the log as far as
+it reaches back. Exits with 1 when something is wrong.
+
+Examples:
+  frazil table verify trades
+  frazil table verify trades -o json"
+    )]
+    Verify {
+        /// `name`, or `namespace.name`
+        table: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Let a table go on that was rolled back or has diverged from its log
     #[command(after_help = "Examples:
   frazil table resume trades --skip       from the end of the log; what lies between is left out

@@ -19,6 +19,7 @@ use crate::materialize;
 use crate::settings::Settings;
 use crate::spec::{PipelineSpec, SpecError};
 use crate::status::NodeStatus;
+use crate::verify::{self, VerifyReport};
 
 /// What commands stand on.
 #[derive(Debug, Clone)]
@@ -235,6 +236,18 @@ impl Commands {
         self.duties.aside(async move { materialize::resume(&duties, &info, skip).await }).await?;
         // Returns once the table goes on, or with what is still wrong.
         link.commit_now().await.map(drop)
+    }
+
+    /// Accounts for every offset of a table, and compares the account with its files and its log. `table` is the
+    /// topic's name, with or without a namespace.
+    pub async fn verify_table(&self, table: &str) -> Result<VerifyReport, CommandError> {
+        let (duties, name) = (Arc::clone(&self.duties), table.to_owned());
+        self.duties
+            .aside(async move {
+                let ident = report::table_named(&duties, &name).await?;
+                verify::verify(&duties, &ident).await
+            })
+            .await
     }
 
     /// Why the log takes no data; none while it does.

@@ -13,8 +13,10 @@ pub mod publish;
 pub mod settings;
 pub mod spec;
 pub mod status;
+mod verify;
 
 pub use commands::{CommandError, Commands};
 pub use settings::Settings;
 pub use spec::{OnError, PipelineSpec, PublishMode, SpecError, Target, Trigger};
 pub use status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};
+pub use verify::VerifyReport;

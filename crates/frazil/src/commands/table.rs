@@ -30,6 +30,7 @@ pub(super) async fn run(command: TableCommand, remote: &Remote) -> anyhow::Resul
             }
             Ok(())
         }
+        TableCommand::Verify { table, output } => verify(&http.verify(&table).await?, output.output),
         TableCommand::Resume(args) => {
             let mode = if args.skip { "skip" } else { "replay" };
             http.resume(&args.table, mode).await?;
@@ -134,6 +135,44 @@ fn describe(loaded: &Value, format: Format) -> anyhow::Result<()> {
         rows.push(vec![Some(name.clone()), cell(value)]);
     }
     Ok(output::print(format, vec![Column::text("property"), Column::text("value")], rows)?)
+}
+
+/// Prints the account; an error when something is wrong with it.
+fn verify(report: &Value, format: Format) -> anyhow::Result<()> {
+    const FATES: [&str; 7] =
+        ["rows", "dead_letters", "dropped", "control", "aborted", "compacted", "skipped"];
+    if matches!(format, Format::Json | Format::Ndjson) {
+        writeln!(io::stdout(), "{report}")?;
+    } else {
+        let rows = items(&report["partitions"])
+            .iter()
+            .map(|p| {
+                let mut row =
+                    vec![cell(&p["topic_id"]), cell(&p["partition"]), cell(&p["first"]), cell(&p["next"])];
+                row.extend(FATES.iter().map(|fate| cell(&p[*fate])));
+                row
+            })
+            .collect();
+        let mut columns = vec![Column::text("topic id")];
+        columns.extend(["partition", "first", "next"].map(Column::number));
+        columns.extend(FATES.map(Column::number));
+        output::print(format, columns, rows)?;
+        for note in items(&report["notes"]) {
+            writeln!(io::stdout(), "note: {}", text(note))?;
+        }
+        for finding in items(&report["findings"]) {
+            writeln!(io::stdout(), "wrong: {}", text(finding))?;
+        }
+    }
+    let findings = items(&report["findings"]).len() as u64 + report["more_findings"].as_u64().unwrap_or(0);
+    let (table, files, rows) = (text(&report["table"]), &report["files"], &report["rows"]);
+    if report["ok"] != Value::Bool(true) {
+        anyhow::bail!("{table}: {findings} things are wrong");
+    }
+    eprintln!(
+        "{table}: every offset is accounted for; {rows} rows in {files} files are as the manifests say"
+    );
+    Ok(())
 }
 
 fn snapshots(loaded: &Value, format: Format) -> anyhow::Result<()> {

@@ -39,6 +39,11 @@ impl Http {
         Ok(self.admin(Method::POST, &path, None).await?["snapshot_id"].as_i64())
     }
 
+    /// Accounts for every offset of a table.
+    pub async fn verify(&self, table: &str) -> anyhow::Result<Value> {
+        self.admin(Method::POST, &format!("/v1/tables/{}/verify", segment(table)), None).await
+    }
+
     /// Lets a stopped table go on.
     pub async fn resume(&self, table: &str, mode: &str) -> anyhow::Result<()> {
         let path = format!("/v1/tables/{}/resume", segment(table));

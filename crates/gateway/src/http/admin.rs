@@ -29,6 +29,7 @@ GET    /v1/status                    topics, tables, pipelines
 GET    /v1/pipelines                 all pipelines
 GET    /v1/pipelines/{name}          one pipeline; PUT stores and starts it, DELETE removes it
 POST   /v1/tables/{topic}/commit     commit what is stable of a topic now
+POST   /v1/tables/{table}/verify     account for every offset; changes nothing
 POST   /v1/tables/{table}/resume     {\"mode\":\"skip\"} or {\"mode\":\"replay\"} after a table was rolled back or diverged
 ";
 
@@ -45,6 +46,7 @@ pub(super) fn router(deps: crate::Deps) -> Router {
         .route("/v1/pipelines", get(pipelines))
         .route("/v1/pipelines/{name}", get(pipeline).put(put_pipeline).delete(delete_pipeline))
         .route("/v1/tables/{table}/commit", post(commit))
+        .route("/v1/tables/{table}/verify", post(verify))
         .route("/v1/tables/{table}/resume", post(resume))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -135,6 +137,10 @@ async fn delete_pipeline(State(commands): State<Commands>, Path(name): Path<Stri
 async fn commit(State(commands): State<Commands>, Path(topic): Path<String>) -> Answer {
     let snapshot_id = commands.commit_now(&topic).await?;
     ok(&json!({"topic": topic, "snapshot_id": snapshot_id}))
+}
+
+async fn verify(State(commands): State<Commands>, Path(table): Path<String>) -> Answer {
+    ok(&commands.verify_table(&table).await?)
 }
 
 /// Where a stopped table goes on.

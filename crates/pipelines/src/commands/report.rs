@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tables::{CatalogError, Table};
 use topics::TopicInfo;
 
+use crate::commands::CommandError;
 use crate::duties::Duties;
 use crate::materialize::{DROPPED, Link, SKIPPED, State, dead_letter_name, offsets_in};
 use crate::status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};
@@ -131,4 +132,23 @@ fn pipeline_status(duties: &Duties) -> Vec<PipelineStatus> {
 /// Whether an operator has to decide something about the table.
 pub(crate) fn needs_operator(link: &Link) -> bool {
     matches!(link.view.lock().state, State::Diverged | State::RolledBack)
+}
+
+/// The table that an operator names: in the default namespace, or with its namespace in front. Names may have dots.
+pub(crate) async fn table_named(duties: &Duties, name: &str) -> Result<tables::TableIdent, CommandError> {
+    let tables = &duties.deps.tables;
+    let mut candidates = vec![tables.ident(name)];
+    let splits = name.match_indices('.').map(|(at, _)| (&name[..at], &name[at + 1..]));
+    candidates.extend(splits.map(|(namespace, table)| tables::TableIdent {
+        namespace: namespace.split('.').map(str::to_owned).collect(),
+        name: table.to_owned(),
+    }));
+    for ident in candidates {
+        match tables.load(&ident).await {
+            Ok(_) => return Ok(ident),
+            Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(CommandError::NotFound(format!("there is no table {name}; `frazil table list` shows what there is")))
 }

@@ -8,3 +8,4 @@ mod recovery;
 mod retention;
 mod schema_changes;
 mod topics_and_tables;
+mod verify;
