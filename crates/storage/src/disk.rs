@@ -11,6 +11,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Entry {
     pub is_dir: bool,
     /// Bytes; 0 for a directory.
     pub len: u64,
+    /// When the contents last changed, in milliseconds since 1970; 0 where nobody knows.
+    pub modified_ms: i64,
 }
 
 /// A disk. Blocking; paths are absolute.
@@ -124,6 +127,10 @@ pub fn sync_names(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn since_1970_ms(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// The disk of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
@@ -169,6 +176,7 @@ impl Disk for RealDisk {
                 name: entry.file_name().to_string_lossy().into(),
                 is_dir: meta.is_dir(),
                 len,
+                modified_ms: meta.modified().map_or(0, since_1970_ms),
             });
         }
         entries.sort();

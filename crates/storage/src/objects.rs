@@ -53,6 +53,16 @@ impl ObjectError {
     }
 }
 
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub location: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it came, in milliseconds since 1970 by the store's clock; 0 where nobody knows.
+    pub modified_ms: i64,
+}
+
 const SCHEME: &str = "file://";
 
 /// The objects below one root. Clones share it. Locations are absolute URIs, as Iceberg metadata names them.
@@ -128,10 +138,18 @@ impl Objects {
 
     /// Locations and sizes of the objects below `prefix` (a location), in no order.
     pub async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, ObjectError> {
+        Ok(self.list_aged(prefix).await?.into_iter().map(|object| (object.location, object.size)).collect())
+    }
+
+    /// The objects below `prefix` (a location) with the times they came, in no order.
+    pub async fn list_aged(&self, prefix: &str) -> Result<Vec<Listed>, ObjectError> {
         let path = self.path(prefix)?;
-        let found: Vec<_> =
-            self.store.list(Some(&path)).try_collect().await.map_err(|e| ObjectError::of(prefix, e))?;
-        Ok(found.into_iter().map(|meta| (format!("{SCHEME}/{}", meta.location), meta.size)).collect())
+        let found = self.store.list(Some(&path)).map_ok(|meta| Listed {
+            location: format!("{SCHEME}/{}", meta.location),
+            size: meta.size,
+            modified_ms: meta.last_modified.timestamp_millis(),
+        });
+        found.try_collect().await.map_err(|e| ObjectError::of(prefix, e))
     }
 }
 

@@ -262,7 +262,7 @@ impl Disk for SimulatedDisk {
                 Node::File(id) => state.file(*id).map_or(0, |f| f.now.len() as u64),
                 Node::Dir => 0,
             };
-            Entry { name: name.clone(), is_dir: *node == Node::Dir, len }
+            Entry { name: name.clone(), is_dir: *node == Node::Dir, len, modified_ms: 0 }
         };
         Ok(dir.now.iter().map(entry).collect())
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::DateTime;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
@@ -115,8 +116,9 @@ fn failed(path: &FilePath, error: io::Error) -> Error {
 }
 
 fn meta_of(location: Path, size: u64) -> ObjectMeta {
-    // Objects never change once they are there, so a fixed time and the name identify the contents.
-    ObjectMeta { location, last_modified: chrono::DateTime::UNIX_EPOCH, size, e_tag: None, version: None }
+    // Objects never change once they are there, so a fixed time and the name identify the contents. Only a listing
+    // tells when they came.
+    ObjectMeta { location, last_modified: DateTime::UNIX_EPOCH, size, e_tag: None, version: None }
 }
 
 fn walk(disk: &SharedDisk, dir: &FilePath, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
@@ -131,7 +133,8 @@ fn walk(disk: &SharedDisk, dir: &FilePath, found: &mut Vec<ObjectMeta>) -> io::R
         } else if !entry.name.starts_with(TEMPORARY)
             && let Ok(location) = Path::parse(path.to_string_lossy())
         {
-            found.push(meta_of(location, entry.len));
+            let last_modified = DateTime::from_timestamp_millis(entry.modified_ms).unwrap_or_default();
+            found.push(ObjectMeta { last_modified, ..meta_of(location, entry.len) });
         }
     }
     Ok(())
