@@ -19,10 +19,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use base::{ErrorKind, Fault, SharedClock};
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{ManifestFile, TableMetadata};
 use tokio::sync::watch;
 
-use crate::scan::ManifestCache;
+use crate::cache::Cache;
+use crate::leases::{Lease, Leases};
+use crate::maintenance::Marks;
+use crate::manifests::LiveEntry;
 use crate::settings::Settings;
 use metadata_files::MetadataCache;
 
@@ -122,7 +125,10 @@ struct Inner {
     settings: Settings,
     deps: Deps,
     metadata: MetadataCache,
-    manifests: ManifestCache,
+    manifests: Cache<LiveEntry>,
+    lists: Cache<ManifestFile>,
+    leases: Leases,
+    marks: Marks,
     changes: watch::Sender<u64>,
     #[cfg(test)]
     faults: injected::Faults,
@@ -133,7 +139,10 @@ impl Tables {
     pub fn open(settings: Settings, deps: Deps) -> Result<Self, CatalogError> {
         let tables = Self(Arc::new(Inner {
             metadata: MetadataCache::new(settings.metadata_cache_max),
-            manifests: ManifestCache::new(settings.manifest_cache_files_max),
+            manifests: Cache::new(settings.manifest_cache_files_max),
+            lists: Cache::new(settings.list_cache_manifests_max),
+            leases: Leases::default(),
+            marks: Marks::default(),
             settings,
             deps,
             changes: watch::Sender::new(0),
@@ -171,8 +180,24 @@ impl Tables {
         self.0.deps.clock.now_ms()
     }
 
-    pub(crate) fn manifest_cache(&self) -> &ManifestCache {
+    pub(crate) fn manifest_cache(&self) -> &Cache<LiveEntry> {
         &self.0.manifests
+    }
+
+    pub(crate) fn list_cache(&self) -> &Cache<ManifestFile> {
+        &self.0.lists
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        self.0.leases.lease()
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.0.leases
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.0.marks
     }
 
     fn changed(&self) {

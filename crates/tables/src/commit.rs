@@ -8,8 +8,10 @@
 pub mod decide;
 pub mod facts;
 
-mod append;
-mod snapshot;
+pub(crate) mod append;
+pub(crate) mod layout;
+pub(crate) mod replace;
+pub(crate) mod snapshot;
 
 use base::{ErrorKind, Fault};
 

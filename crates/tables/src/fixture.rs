@@ -1,6 +1,7 @@
 //! A catalog in a temporary directory, for tests of this crate.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,16 +10,21 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use base::clock::ManualClock;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use storage::disk::{Disk, DiskFile, Entry, OpenMode};
 use storage::{Control, Objects, RealDisk, SharedDisk};
 use uuid::Uuid;
 
 use crate::catalog::Deps;
-use crate::{Advance, Fates, NewTable, Position, Settings, SourceId, StagedFiles, Table, TableIdent, Tables};
+use crate::{
+    Advance, CommitOutcome, Fates, NewTable, Position, Settings, SourceId, StagedFiles, Table, TableIdent,
+    Tables,
+};
 
 /// Removes the directory at its end.
 pub(crate) struct Fixture {
     path: PathBuf,
     pub(crate) tables: Tables,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 impl Drop for Fixture {
@@ -27,12 +33,72 @@ impl Drop for Fixture {
     }
 }
 
-fn open(path: &Path, settings: Settings) -> Tables {
-    let disk: SharedDisk = Arc::new(RealDisk);
+/// The machine's disk without a sync: for tests of very many commits that lose no power.
+#[derive(Debug, Clone, Copy)]
+struct Unsynced;
+
+#[derive(Debug)]
+struct UnsyncedFile(Arc<dyn DiskFile>);
+
+impl Disk for Unsynced {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(UnsyncedFile(RealDisk.open(path, mode)?)))
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        RealDisk.read_dir(path)
+    }
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir_all(path)
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
+}
+
+impl DiskFile for UnsyncedFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(offset, buf)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+fn open(path: &Path, settings: Settings, clock: &Arc<ManualClock>) -> Tables {
+    open_on(Arc::new(RealDisk), path, settings, clock)
+}
+
+fn open_on(disk: SharedDisk, path: &Path, settings: Settings, clock: &Arc<ManualClock>) -> Tables {
     let control = Control::open(&disk, &path.join("control.redb")).expect("control");
     let objects = Objects::local(disk, path.join("warehouse"));
-    // A clock that stands still far in the past: nothing may depend on it.
-    let clock = Arc::new(ManualClock::at(1_000));
+    let clock = Arc::<ManualClock>::clone(clock);
     Tables::open(settings, Deps { objects, control, clock }).expect("tables")
 }
 
@@ -41,11 +107,22 @@ impl Fixture {
         Self::with(Settings::default())
     }
 
+    /// On a disk that keeps nothing: fast.
+    pub(crate) fn unsynced(settings: Settings) -> Self {
+        let mut fixture = Self::new();
+        let path = fixture.path.join("unsynced");
+        std::fs::create_dir_all(path.join("warehouse")).expect("directory");
+        fixture.tables = open_on(Arc::new(Unsynced), &path, settings, &fixture.clock);
+        fixture
+    }
+
     pub(crate) fn with(settings: Settings) -> Self {
         let path = std::env::temp_dir().join(format!("frazil-tables-{}", Uuid::new_v4()));
         std::fs::create_dir_all(path.join("warehouse")).expect("directory");
-        let tables = open(&path, settings);
-        Self { path, tables }
+        // A clock that stands still far in the past: nothing may depend on it.
+        let clock = Arc::new(ManualClock::at(1_000));
+        let tables = open(&path, settings, &clock);
+        Self { path, tables, clock }
     }
 
     /// Closes everything and opens it again.
@@ -53,8 +130,8 @@ impl Fixture {
         let away = self.path.join(format!("away-{}", Uuid::new_v4()));
         std::fs::create_dir_all(&away).expect("directory");
         // The control file can be open once only: let go of the old handle first.
-        self.tables = open(&away, Settings::default());
-        self.tables = open(&self.path, Settings::default());
+        self.tables = open(&away, Settings::default(), &self.clock);
+        self.tables = open(&self.path, Settings::default(), &self.clock);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -70,6 +147,22 @@ impl Fixture {
         let mut writer = self.tables.writer(table).expect("writer");
         writer.write(batch).await.expect("write");
         writer.finish().await.expect("finish")
+    }
+
+    /// Appends the rows `[from, to)` as offsets of partition 0.
+    pub(crate) async fn append(&self, ident: &TableIdent, from: i64, to: i64) -> CommitOutcome {
+        let table = self.tables.load(ident).await.expect("load");
+        let staged = self.stage(&table, &rows(from, to)).await;
+        let advances = vec![advance(0, from, to)];
+        self.tables.append(ident, staged, advances, BTreeMap::new()).await.expect("append")
+    }
+
+    /// Every file below the table's directory, sorted.
+    pub(crate) async fn files(&self, table: &Table) -> Vec<String> {
+        let listed = self.tables.objects().list(table.metadata.location()).await.expect("list");
+        let mut files: Vec<String> = listed.into_iter().map(|(location, _)| location).collect();
+        files.sort();
+        files
     }
 
     /// All values of the column `id` in the current snapshot, sorted.

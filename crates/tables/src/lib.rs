@@ -5,11 +5,14 @@
 //! Invariants: a commit is one conditional write; its progress lies in the snapshot it makes; every file that a
 //! commit names is durable before the commit; files are never deleted after an unknown outcome.
 
+mod cache;
 pub mod catalog;
 pub mod columns;
 pub mod commit;
 #[cfg(test)]
 mod fixture;
+mod leases;
+pub mod maintenance;
 mod manifests;
 pub mod partitioning;
 pub mod progress;

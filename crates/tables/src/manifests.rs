@@ -13,6 +13,9 @@ use iceberg::spec::{
 
 use crate::catalog::CatalogError;
 
+/// At the end of the names of data files, manifests and lists that this program writes.
+pub(crate) const OWN_MARK: &str = "-frazil";
+
 /// Where the library believes to write; every encoding has a memory of its own.
 const BUFFER: &str = "memory:/buffer";
 
@@ -65,6 +68,29 @@ pub(crate) async fn encode_existing(
             writer
                 .add_existing_file(e.file.clone(), e.snapshot_id, e.sequence, Some(e.file_sequence))
                 .map_err(fail)
+        })
+    })
+    .await
+}
+
+/// A manifest of files that stay, and of files that the snapshot `snapshot_id` removes.
+pub(crate) async fn encode_rewritten(
+    stay: &[&LiveEntry],
+    gone: &[&LiveEntry],
+    location: &str,
+    snapshot_id: i64,
+    schema: &SchemaRef,
+    spec: &PartitionSpec,
+) -> Result<EncodedManifest, CatalogError> {
+    let fail = |e: iceberg::Error| format(location, &e);
+    encode(location, snapshot_id, schema, spec, |writer| {
+        for e in stay {
+            writer
+                .add_existing_file(e.file.clone(), e.snapshot_id, e.sequence, Some(e.file_sequence))
+                .map_err(fail)?;
+        }
+        gone.iter().try_for_each(|e| {
+            writer.add_delete_file(e.file.clone(), e.sequence, Some(e.file_sequence)).map_err(fail)
         })
     })
     .await

@@ -6,3 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 /// The commit ignores recorded progress: every proposal is committed.
 pub static RANGE_FENCE_OFF: AtomicBool = AtomicBool::new(false);
+
+/// A replacement is committed without a look whether the files it replaces are still live.
+pub static REVALIDATION_OFF: AtomicBool = AtomicBool::new(false);
+
+/// Expiry removes every file of an expired snapshot, whoever else has it.
+pub static SURVIVORS_FORGOTTEN: AtomicBool = AtomicBool::new(false);

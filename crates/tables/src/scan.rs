@@ -1,16 +1,14 @@
 //! Files of a snapshot.
 //!
-//! Owns: the way from a snapshot over its manifests to live data files with their bounds; a bounded cache of
-//! manifests.
+//! Owns: the way from a snapshot over its manifests to live data files with their bounds.
 //! Does not own: reading the files (queries).
 //! Invariants: a scan lists every live row exactly once, or fails; it never shows rows that another engine deleted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{DataFileFormat, Datum, ManifestContentType, ManifestFile};
-use parking_lot::Mutex;
+use iceberg::spec::{DataFileFormat, Datum, ManifestContentType, ManifestFile, Snapshot, TableMetadata};
 
 use crate::catalog::{CatalogError, Table, Tables};
 use crate::manifests::{self, LiveEntry};
@@ -52,9 +50,9 @@ impl Tables {
             })?),
         };
         let Some(snapshot) = snapshot else { return Ok(Scan::default()) };
-        let list = manifests::list(self.objects(), snapshot, metadata.format_version()).await?;
+        let list = self.manifest_list(metadata, snapshot).await?;
         let (data, deletes): (Vec<_>, Vec<_>) =
-            list.into_iter().partition(|m| m.content == ManifestContentType::Data);
+            list.iter().cloned().partition(|m| m.content == ManifestContentType::Data);
         refuse_deletes(table, &deletes)?;
         let lists: Vec<Arc<Vec<LiveEntry>>> = futures::stream::iter(data.into_iter().filter(may_be_alive))
             .map(|manifest| self.manifest(manifest))
@@ -63,6 +61,20 @@ impl Tables {
             .await?;
         let files: Result<_, _> = lists.iter().flat_map(|list| list.iter()).map(scan_file).collect();
         Ok(Scan { snapshot_id: Some(snapshot.snapshot_id()), files: files? })
+    }
+
+    /// The manifests of a snapshot, from the cache when they are there.
+    pub(crate) async fn manifest_list(
+        &self,
+        metadata: &TableMetadata,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<Vec<ManifestFile>>, CatalogError> {
+        if let Some(list) = self.list_cache().get(snapshot.manifest_list()) {
+            return Ok(list);
+        }
+        let list = Arc::new(manifests::list(self.objects(), snapshot, metadata.format_version()).await?);
+        self.list_cache().put(snapshot.manifest_list().to_owned(), Arc::clone(&list));
+        Ok(list)
     }
 
     /// The live files of a manifest, from the cache when it is there.
@@ -77,7 +89,7 @@ impl Tables {
 }
 
 /// A manifest whose entries are all deleted lists nothing; unknown counts must be looked at.
-fn may_be_alive(manifest: &ManifestFile) -> bool {
+pub(crate) fn may_be_alive(manifest: &ManifestFile) -> bool {
     manifest.has_added_files() || manifest.has_existing_files()
 }
 
@@ -118,47 +130,6 @@ fn binary(bounds: &HashMap<i32, Datum>) -> Result<HashMap<i32, Vec<u8>>, Catalog
     bounds.iter().map(bytes).collect::<Result<_, _>>().map_err(|e| manifests::format("bounds", &e))
 }
 
-/// Manifests never change: kept by path, the oldest leave when there are more than `entries_max` files in all.
-#[derive(Debug)]
-pub(crate) struct ManifestCache {
-    entries_max: usize,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    by_path: HashMap<String, Arc<Vec<LiveEntry>>>,
-    order: VecDeque<String>,
-    entries: usize,
-}
-
-impl ManifestCache {
-    pub(crate) fn new(entries_max: usize) -> Self {
-        Self { entries_max, kept: Mutex::default() }
-    }
-
-    fn get(&self, path: &str) -> Option<Arc<Vec<LiveEntry>>> {
-        self.kept.lock().by_path.get(path).cloned()
-    }
-
-    fn put(&self, path: String, entries: Arc<Vec<LiveEntry>>) {
-        let cost = |entries: &Vec<LiveEntry>| entries.len() + 1;
-        let mut kept = self.kept.lock();
-        if cost(&entries) > self.entries_max || kept.by_path.contains_key(&path) {
-            return;
-        }
-        kept.entries += cost(&entries);
-        kept.order.push_back(path.clone());
-        kept.by_path.insert(path, entries);
-        while kept.entries > self.entries_max {
-            let Some(oldest) = kept.order.pop_front() else { break };
-            if let Some(gone) = kept.by_path.remove(&oldest) {
-                kept.entries -= cost(&gone);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 #[path = "scan_tests.rs"]
-mod tests;
+pub(crate) mod tests;

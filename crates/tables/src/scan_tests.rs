@@ -11,7 +11,7 @@ use super::*;
 use crate::fixture::{Fixture, rows, schema};
 
 /// A snapshot with a position delete file, as another engine writes it.
-async fn foreign_delete(f: &Fixture, table: &Table) {
+pub(crate) async fn foreign_delete(f: &Fixture, table: &Table) {
     let metadata = &table.metadata;
     let parent = metadata.current_snapshot().expect("head");
     let path = format!("{}/data/deletes.parquet", metadata.location());
@@ -82,16 +82,4 @@ async fn an_empty_table_has_no_files() {
     let table = f.create("t", schema(), "").await;
     let scan = f.tables.scan(&table, None).await.expect("scan");
     assert!(scan.files.is_empty() && scan.snapshot_id.is_none());
-}
-
-#[test]
-fn the_cache_of_manifests_is_bounded() {
-    let cache = ManifestCache::new(10);
-    for i in 0..50 {
-        cache.put(format!("m{i}"), Arc::new(Vec::new()));
-    }
-    assert_eq!(cache.kept.lock().by_path.len(), 10);
-    assert!(cache.get("m49").is_some() && cache.get("m0").is_none());
-    cache.put("m49".into(), Arc::new(Vec::new()));
-    assert_eq!(cache.kept.lock().entries, 10);
 }

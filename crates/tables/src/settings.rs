@@ -1,5 +1,7 @@
 //! Settings of tables.
 
+use crate::maintenance;
+
 /// Limits and defaults of table files. All sizes are bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -19,12 +21,16 @@ pub struct Settings {
     pub metadata_cache_max: usize,
     /// Most data files whose manifest entries are kept in memory.
     pub manifest_cache_files_max: usize,
+    /// Most manifests that are kept in memory as entries of manifest lists.
+    pub list_cache_manifests_max: usize,
     /// Small manifests are merged when a commit finds this many.
     pub manifests_to_merge: usize,
     /// A manifest of this size is not merged any more.
     pub manifest_target_bytes: u64,
     /// Attempts of one append before it gives up.
     pub commit_attempts: u32,
+    /// What maintenance may do at once, and what it keeps.
+    pub maintenance: maintenance::Limits,
 }
 
 impl Default for Settings {
@@ -38,9 +44,11 @@ impl Default for Settings {
             metadata_previous_max: 100,
             metadata_cache_max: 64,
             manifest_cache_files_max: 50_000,
+            list_cache_manifests_max: 50_000,
             manifests_to_merge: 20,
             manifest_target_bytes: 8 << 20,
             commit_attempts: 20,
+            maintenance: maintenance::Limits::default(),
         }
     }
 }

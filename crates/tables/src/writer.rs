@@ -9,6 +9,7 @@
 mod align;
 mod bounds;
 mod encode;
+mod options;
 mod split;
 
 use std::collections::HashMap;
@@ -21,7 +22,12 @@ use iceberg::spec::{DataFile, PartitionSpecRef, Struct};
 use uuid::Uuid;
 
 use crate::catalog::{Table, Tables};
+use crate::commit::snapshot::schema_for;
+use crate::leases::Lease;
+use crate::manifests::OWN_MARK;
+pub(crate) use align::Matching;
 use encode::{Encoding, OpenFile};
+use options::FileOptions;
 use split::Splitter;
 
 /// Files that are durable but belong to no snapshot yet.
@@ -31,9 +37,17 @@ pub struct StagedFiles {
     /// The table they were staged for; none when there are no files.
     pub(crate) table: Option<Uuid>,
     pub(crate) spec_id: i32,
+    pub(crate) lease: Option<Arc<Lease>>,
 }
 
 impl StagedFiles {
+    /// Nobody knows whether they were committed.
+    pub(crate) fn keep(&self) {
+        if let Some(lease) = &self.lease {
+            lease.keep();
+        }
+    }
+
     /// Rows in all files.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(DataFile::record_count).sum()
@@ -91,6 +105,11 @@ impl From<iceberg::Error> for WriteError {
     }
 }
 
+/// About how large a table's data files become.
+pub(crate) fn target_bytes(metadata: &iceberg::spec::TableMetadata, settings: &crate::Settings) -> u64 {
+    FileOptions::of(metadata, settings).target_bytes
+}
+
 /// Rows that are encoded before sizes are looked at again.
 const SLICE_ROWS: usize = 64 << 10;
 
@@ -103,6 +122,10 @@ pub struct TableWriter {
     schema: SchemaRef,
     spec: PartitionSpecRef,
     splitter: Option<Splitter>,
+    /// Rows are of this partition, whatever the spec says: they were when they were written first.
+    fixed: Option<Struct>,
+    options: Arc<FileOptions>,
+    lease: Lease,
     /// Chosen by the first rows; the same for all files.
     encoding: Option<Arc<Encoding>>,
     open: HashMap<Struct, Slot>,
@@ -120,22 +143,49 @@ struct Slot {
 impl Tables {
     /// Begins staging rows for a table.
     pub fn writer(&self, table: &Table) -> Result<TableWriter, WriteError> {
+        let spec = Arc::clone(table.metadata.default_partition_spec());
+        self.writer_of(table, spec, None)
+    }
+
+    /// Begins staging rows that all belong to one partition of one spec, which need not be the current one.
+    pub(crate) fn partition_writer(
+        &self,
+        table: &Table,
+        spec: PartitionSpecRef,
+        partition: Struct,
+    ) -> Result<TableWriter, WriteError> {
+        self.writer_of(table, spec, Some(partition))
+    }
+
+    fn writer_of(
+        &self,
+        table: &Table,
+        spec: PartitionSpecRef,
+        fixed: Option<Struct>,
+    ) -> Result<TableWriter, WriteError> {
         let metadata = &table.metadata;
         let schema = table.arrow_schema().map_err(|e| WriteError::Parquet(e.to_string()))?;
-        let spec = Arc::clone(metadata.default_partition_spec());
         // A spec of void fields alone is called unpartitioned too, but its partition values still have those fields.
         let splitter = match spec.fields().is_empty() {
             true => None,
-            false => Some(Splitter::new(&spec, metadata.current_schema())?),
+            false => Some(Splitter::new(&spec, schema_for(metadata, &spec))?),
         };
+        let lease = self.lease();
         Ok(TableWriter {
             tables: self.clone(),
             table: metadata.uuid(),
             location: metadata.location().to_owned(),
             schema,
-            written: StagedFiles { files: Vec::new(), table: Some(metadata.uuid()), spec_id: spec.spec_id() },
+            written: StagedFiles {
+                table: Some(metadata.uuid()),
+                spec_id: spec.spec_id(),
+                ..StagedFiles::default()
+            },
             spec,
             splitter,
+            fixed,
+            options: Arc::new(FileOptions::of(metadata, self.settings())),
+            lease,
             encoding: None,
             open: HashMap::new(),
             tick: 0,
@@ -146,13 +196,22 @@ impl Tables {
 impl TableWriter {
     /// Columns are matched by name; missing nullable ones become null. CPU-bound: run it on the compute runtime.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
+        self.write_matching(batch, Matching::ByName).await
+    }
+
+    pub(crate) async fn write_matching(
+        &mut self,
+        batch: &RecordBatch,
+        matching: Matching,
+    ) -> Result<(), WriteError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let batch = align::align(batch, &self.schema)?;
-        let parts = match &self.splitter {
-            None => vec![(Struct::empty(), batch)],
-            Some(splitter) => splitter.split(&batch)?,
+        let batch = align::align(batch, &self.schema, matching)?;
+        let parts = match (&self.fixed, &self.splitter) {
+            (Some(partition), _) => vec![(partition.clone(), batch)],
+            (None, None) => vec![(Struct::empty(), batch)],
+            (None, Some(splitter)) => splitter.split(&batch)?,
         };
         for (partition, rows) in parts {
             let mut start = 0;
@@ -174,7 +233,9 @@ impl TableWriter {
             }
             let encoding = match &self.encoding {
                 Some(encoding) => Arc::clone(encoding),
-                None => self.encoding.insert(Arc::new(Encoding::choose(rows, settings)?)).clone(),
+                None => {
+                    self.encoding.insert(Arc::new(Encoding::choose(rows, settings, &self.options)?)).clone()
+                }
             };
             let file = OpenFile::new(Arc::clone(&self.schema), &encoding)?;
             self.open.insert(partition.clone(), Slot { file, used: 0 });
@@ -183,11 +244,11 @@ impl TableWriter {
         let Some(slot) = self.open.get_mut(partition) else { return Ok(()) };
         slot.used = self.tick;
         slot.file.write(rows)?;
-        if slot.file.encoded_bytes() >= settings.target_file_bytes {
+        if slot.file.encoded_bytes() >= self.options.target_bytes {
             self.close(&partition.clone()).await?;
         }
         // Files of many partitions together may not take more memory than two whole ones.
-        while self.open.len() > 1 && self.open_bytes() > settings.target_file_bytes.saturating_mul(2) {
+        while self.open.len() > 1 && self.open_bytes() > self.options.target_bytes.saturating_mul(2) {
             self.close_one(|slot| slot.file.encoded_bytes()).await?;
         }
         Ok(())
@@ -208,7 +269,8 @@ impl TableWriter {
         if let Some(splitter) = &self.splitter {
             location.push_str(&splitter.directory(partition));
         }
-        location.push_str(&format!("{}.parquet", Uuid::now_v7()));
+        location.push_str(&format!("{}{OWN_MARK}.parquet", Uuid::now_v7()));
+        self.lease.add(&location);
         self.tables.objects().put_new(&location, finished.bytes.clone()).await?;
         let file = finished.data_file(location, partition.clone(), self.spec.spec_id())?;
         self.written.files.push(file);
@@ -237,10 +299,32 @@ impl TableWriter {
     /// Closes all files; they are durable on return.
     pub async fn finish(mut self) -> Result<StagedFiles, WriteError> {
         // Oldest first, so that files are staged in an order that does not depend on hashing.
+        self.roll().await?;
+        self.written.lease = Some(Arc::new(self.lease));
+        Ok(self.written)
+    }
+
+    /// Closes the open files; more rows go into new ones.
+    pub(crate) async fn roll(&mut self) -> Result<(), WriteError> {
         while !self.open.is_empty() {
             self.close_one(|slot| std::cmp::Reverse(slot.used)).await?;
         }
-        Ok(self.written)
+        Ok(())
+    }
+
+    /// Rows in the table's columns.
+    pub(crate) fn aligned(&self, batch: &RecordBatch, matching: Matching) -> Result<RecordBatch, WriteError> {
+        align::align(batch, &self.schema, matching)
+    }
+
+    /// What was written so far and will not be committed.
+    pub(crate) fn abandon(self) -> StagedFiles {
+        self.written
+    }
+
+    /// The columns that rows are brought to.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 }
 

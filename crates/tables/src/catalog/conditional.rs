@@ -13,6 +13,7 @@ use super::metadata_files::next_location;
 use super::pointers::{self, Pointer};
 use super::{CatalogError, Table, TableIdent, Tables};
 use crate::commit::CommitError;
+use crate::maintenance::refs::refs_of;
 
 /// Attempts of one commit when others move the pointer first but its requirements still hold.
 const ATTEMPTS: u32 = 10;
@@ -64,7 +65,31 @@ impl Tables {
             self.check_update(&current.metadata, &update)?;
             builder = update.apply(builder).map_err(invalid)?;
         }
-        builder.build().map_err(invalid)
+        let mut built = builder.build().map_err(invalid)?;
+        check_refs(&current.metadata, &built)?;
+        let adds = |update: &TableUpdate| matches!(update, TableUpdate::AddSnapshot { .. });
+        if !built.changes.is_empty() && !built.changes.iter().any(adds) {
+            built.metadata = self.on_our_clock(built.metadata, Some(&current.metadata))?;
+        }
+        Ok(built)
+    }
+
+    /// The library takes the machine's time for changes that bring no snapshot; a catalog has one clock.
+    pub(super) fn on_our_clock(
+        &self,
+        metadata: TableMetadata,
+        before: Option<&TableMetadata>,
+    ) -> Result<TableMetadata, CatalogError> {
+        let format = |e: serde_json::Error| CatalogError::Format(format!("new metadata: {e}"));
+        // The clock may have been set back: time must not run backwards within a table.
+        let now = self.now_ms().max(before.map_or(0, TableMetadata::last_updated_ms));
+        let moved = metadata.history().len() > before.map_or(0, |b| b.history().len());
+        let mut json = serde_json::to_value(&metadata).map_err(format)?;
+        json["last-updated-ms"] = now.into();
+        if moved && let Some(entry) = json["snapshot-log"].as_array_mut().and_then(|log| log.last_mut()) {
+            entry["timestamp-ms"] = now.into();
+        }
+        serde_json::from_value(json).map_err(format)
     }
 
     /// Updates that the library would apply and that would hurt: they are refused.
@@ -95,6 +120,8 @@ impl Tables {
     ) -> Result<Option<Table>, CommitError> {
         let metadata = Arc::new(built.metadata);
         let location = next_location(metadata.location(), Some(&current.metadata_location));
+        let lease = self.lease();
+        lease.add(&location);
         self.write_metadata(&location, &metadata).await?;
         #[cfg(test)]
         self.0.faults.strike(injected::At::BeforePointer)?;
@@ -111,7 +138,14 @@ impl Tables {
                 pointers::put(tx, &ident, &new)?;
                 Ok(true)
             })
-            .await?;
+            .await;
+        let moved = match moved {
+            Err(e @ CommitError::Catalog(CatalogError::Control(_))) => {
+                lease.keep();
+                return Err(e);
+            }
+            other => other?,
+        };
         if !moved {
             let _ = self.objects().delete(&location).await;
             return Ok(None);
@@ -138,6 +172,28 @@ impl Tables {
             }
         }
     }
+}
+
+/// The library drops branches and tags silently with their snapshots.
+fn check_refs(before: &TableMetadata, built: &TableMetadataBuildResult) -> Result<(), CommitError> {
+    for update in &built.changes {
+        let TableUpdate::RemoveSnapshots { snapshot_ids } = update else { continue };
+        let told = |name: &str| {
+            let about = |u: &TableUpdate| {
+                matches!(u, TableUpdate::RemoveSnapshotRef { ref_name } | TableUpdate::SetSnapshotRef { ref_name, .. }
+                    if ref_name == name)
+            };
+            built.changes.iter().any(about)
+        };
+        for (name, snapshot_id) in refs_of(before)?.into_iter().map(|(name, r)| (name, r.snapshot_id)) {
+            if snapshot_ids.contains(&snapshot_id) && !told(&name) {
+                return Err(CommitError::Invalid(format!(
+                    "snapshot {snapshot_id} cannot be removed: `{name}` refers to it; drop that first"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Iceberg's words begin with "Requirement failed", and so does our error.

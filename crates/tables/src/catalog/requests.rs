@@ -22,7 +22,7 @@ impl Tables {
             return Err(CatalogError::TableExists(ident.to_string()));
         }
         let location = self.free_location(ident).await?;
-        let metadata = Arc::new(self.first_metadata(ident, table, &location)?);
+        let metadata = Arc::new(self.on_our_clock(self.first_metadata(ident, table, &location)?, None)?);
         let metadata_location = next_location(&location, None);
         self.write_metadata(&metadata_location, &metadata).await?;
         let pointer = Pointer { uuid: metadata.uuid(), metadata_location: metadata_location.clone() };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use iceberg::spec::TableMetadataBuilder;
+use iceberg::spec::{Operation, TableMetadataBuilder};
 use iceberg::{TableRequirement, TableUpdate};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use crate::progress::{Advance, Progress, Recorded};
 use crate::writer::StagedFiles;
 
 /// How one attempt ended, when it did not end the append.
-enum Attempt {
+pub(super) enum Attempt {
     Done(CommitOutcome),
     /// Definitely not made.
     Rejected,
@@ -43,11 +43,10 @@ impl Tables {
         check_advances(&advances)?;
         let first = self.load(ident).await?;
         check_same_table(&first, &staged)?;
-        let mut change = Change::new(Counts::of(&staged.files), summary);
+        let mut change = Change::new(Operation::Append, summary, self.lease());
+        change.counts = Counts::of(&staged.files);
         if !staged.is_empty() {
-            let manifest =
-                self.stage_manifest(&first, &staged.files, staged.spec_id, change.snapshot_id).await?;
-            change.added = Some(manifest);
+            change.added.push(self.stage_manifest(&first, &staged.files, staged.spec_id, &change).await?);
         }
         let attempts = self.settings().commit_attempts.max(1);
         let (mut base, mut table, mut unknown) = (first.current_snapshot_id(), Some(first), None);
@@ -75,7 +74,11 @@ impl Tables {
             }
         }
         match unknown {
-            Some(e) => Err(CommitError::Unknown { attempts, source: Box::new(e) }),
+            Some(e) => {
+                change.lease.keep();
+                staged.keep();
+                Err(CommitError::Unknown { attempts, source: Box::new(e) })
+            }
             None => Err(too_busy(ident, attempts)),
         }
     }
@@ -126,7 +129,7 @@ impl Tables {
         self.try_commit(table, change, progress.as_ref()).await
     }
 
-    async fn try_commit(
+    pub(super) async fn try_commit(
         &self,
         table: &Table,
         change: &Change,
@@ -158,7 +161,7 @@ impl Tables {
         }
     }
 
-    async fn delete_rejected(&self, files: &[String]) {
+    pub(crate) async fn delete_rejected(&self, files: &[String]) {
         for file in files {
             if let Err(error) = self.objects().delete(file).await {
                 tracing::warn!(%file, %error, "a file of a rejected commit stays");
@@ -206,7 +209,7 @@ impl Tables {
         progress: Progress,
     ) -> Result<Table, CommitError> {
         let summary = BTreeMap::from([("frazil.resumed".to_owned(), "true".to_owned())]);
-        let change = Change::new(Counts::default(), summary);
+        let change = Change::new(Operation::Append, summary, self.lease());
         let attempts = self.settings().commit_attempts.max(1);
         let mut unknown = None;
         for attempt in 0..attempts {
@@ -222,7 +225,10 @@ impl Tables {
             }
         }
         match unknown {
-            Some(e) => Err(CommitError::Unknown { attempts, source: Box::new(e) }),
+            Some(e) => {
+                change.lease.keep();
+                Err(CommitError::Unknown { attempts, source: Box::new(e) })
+            }
             None => Err(too_busy(ident, attempts)),
         }
     }
@@ -265,12 +271,12 @@ fn check_same_table(table: &Table, staged: &StagedFiles) -> Result<(), CommitErr
     }
 }
 
-fn too_busy(ident: &TableIdent, attempts: u32) -> CommitError {
+pub(crate) fn too_busy(ident: &TableIdent, attempts: u32) -> CommitError {
     CommitError::RequirementFailed(format!("table {ident} changed {attempts} times meanwhile; try again"))
 }
 
 /// Nothing before the first attempt; then up to 10 ms more each time, by chance, so that rivals do not march in step.
-async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     if attempt > 0 {
         let chance = Uuid::new_v4().as_u128() as u64 % 10;
         tokio::time::sleep(Duration::from_millis(1 + u64::from(attempt.min(10)) * chance)).await;

@@ -1,55 +1,65 @@
 //! The snapshot a commit makes.
 //!
-//! Owns: its manifests (small ones merged, so that metadata stays bounded), its summary with totals as Java writes
-//! them, the updates and requirements of the commit.
-//! Does not own: whether to commit (`decide`).
-//! Invariants: every live file of the parent is live in the child; every file that the snapshot names is durable
-//! before the updates are returned.
+//! Owns: its manifest list, its summary with totals as Java writes them, the updates and requirements of the commit.
+//! Does not own: whether to commit (`decide`); how manifests are laid out (`layout`).
+//! Invariants: every live file of the parent is live in the child, or was named as removed and was found; every file
+//! that the snapshot names is durable before the updates are returned.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, Snapshot,
-    SnapshotReference, SnapshotRetention, Struct, Summary,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestFile, Operation, PartitionSpec, SchemaRef, Snapshot,
+    SnapshotReference, SnapshotRetention, Struct, Summary, TableMetadata,
 };
 use iceberg::{TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use crate::catalog::{CatalogError, Table, Tables};
 use crate::commit::CommitError;
-use crate::manifests::{self, EncodedManifest};
+use crate::commit::layout::Layout;
+use crate::leases::Lease;
+use crate::manifests::{self, EncodedManifest, OWN_MARK};
 use crate::progress::{self, COMMIT_ID_KEY, Carried, PROGRESS_KEY, Progress};
 
 /// What is to be committed, whatever the base.
 #[derive(Debug)]
-pub(super) struct Change {
-    pub(super) snapshot_id: i64,
-    pub(super) commit_id: String,
-    /// Durable manifest of the added files.
-    pub(super) added: Option<ManifestFile>,
-    pub(super) counts: Counts,
+pub(crate) struct Change {
+    pub(crate) snapshot_id: i64,
+    pub(crate) commit_id: String,
+    pub(crate) operation: Operation,
+    /// Durable manifests of the added files.
+    pub(crate) added: Vec<ManifestFile>,
+    pub(crate) counts: Counts,
+    /// Paths of data files that are live in the base and not in this snapshot.
+    pub(crate) removed: HashSet<String>,
+    pub(crate) removed_counts: Counts,
+    pub(crate) layout: Layout,
     /// Further keys of the summary.
-    pub(super) summary: BTreeMap<String, String>,
+    pub(crate) summary: BTreeMap<String, String>,
+    /// The files of this change and its attempts.
+    pub(crate) lease: Lease,
 }
 
 /// What the added files amount to.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Counts {
-    files: u64,
-    records: u64,
-    bytes: u64,
-    partitions: usize,
+pub(crate) struct Counts {
+    pub(crate) files: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) partitions: usize,
 }
 
 impl Counts {
-    pub(super) fn of(files: &[DataFile]) -> Self {
-        let partitions: HashSet<&Struct> = files.iter().map(DataFile::partition).collect();
-        Self {
-            files: files.len() as u64,
-            records: files.iter().map(DataFile::record_count).sum(),
-            bytes: files.iter().map(DataFile::file_size_in_bytes).sum(),
-            partitions: partitions.len(),
+    pub(crate) fn of<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> Self {
+        let (mut counts, mut partitions) = (Self::default(), HashSet::<&Struct>::new());
+        for file in files {
+            counts.files += 1;
+            counts.records += file.record_count();
+            counts.bytes += file.file_size_in_bytes();
+            partitions.insert(file.partition());
         }
+        counts.partitions = partitions.len();
+        counts
     }
 }
 
@@ -64,33 +74,60 @@ pub(super) struct Prepared {
 }
 
 impl Change {
-    pub(super) fn new(counts: Counts, summary: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(operation: Operation, summary: BTreeMap<String, String>, lease: Lease) -> Self {
         // Iceberg's snapshot ids are positive.
         let id = (Uuid::new_v4().as_u128() as i64) & i64::MAX;
-        Self { snapshot_id: id.max(1), commit_id: Uuid::new_v4().to_string(), added: None, counts, summary }
+        Self {
+            snapshot_id: id.max(1),
+            commit_id: Uuid::new_v4().to_string(),
+            operation,
+            added: Vec::new(),
+            counts: Counts::default(),
+            removed: HashSet::new(),
+            removed_counts: Counts::default(),
+            layout: Layout::MergeSmall,
+            summary,
+            lease,
+        }
     }
+}
+
+/// Columns that manifests of `spec` are written with: the current ones, or the newest that still have the spec's
+/// source columns.
+pub(crate) fn schema_for<'a>(metadata: &'a TableMetadata, spec: &PartitionSpec) -> &'a SchemaRef {
+    let fits = |schema: &SchemaRef| spec.fields().iter().all(|f| schema.field_by_id(f.source_id).is_some());
+    let current = metadata.current_schema();
+    if fits(current) {
+        return current;
+    }
+    metadata.schemas_iter().filter(|s| fits(s)).max_by_key(|s| s.schema_id()).unwrap_or(current)
 }
 
 impl Tables {
     /// Stores the manifest of staged files; it serves every attempt of the commit.
-    pub(super) async fn stage_manifest(
+    pub(crate) async fn stage_manifest(
         &self,
         table: &Table,
         files: &[DataFile],
         spec_id: i32,
-        snapshot_id: i64,
+        change: &Change,
     ) -> Result<ManifestFile, CommitError> {
         let metadata = &table.metadata;
         let spec = metadata.partition_spec_by_id(spec_id).ok_or_else(|| {
             CommitError::Invalid(format!("table {} has no partition spec {spec_id}", table.ident))
         })?;
-        let location = format!("{}/metadata/{}-m0.avro", metadata.location(), Uuid::new_v4());
-        let schema = metadata.current_schema();
-        let encoded = manifests::encode_added(files, &location, snapshot_id, schema, spec).await?;
-        Ok(self.store(encoded).await?)
+        let location = new_manifest(metadata, "m0");
+        let schema = schema_for(metadata, spec);
+        let encoded = manifests::encode_added(files, &location, change.snapshot_id, schema, spec).await?;
+        Ok(self.store(encoded, &change.lease).await?)
     }
 
-    async fn store(&self, encoded: EncodedManifest) -> Result<ManifestFile, CatalogError> {
+    pub(super) async fn store(
+        &self,
+        encoded: EncodedManifest,
+        lease: &Lease,
+    ) -> Result<ManifestFile, CatalogError> {
+        lease.add(&encoded.file.manifest_path);
         self.objects().put_new(&encoded.file.manifest_path, encoded.bytes).await?;
         Ok(encoded.file)
     }
@@ -115,13 +152,20 @@ impl Tables {
         let parent = metadata.current_snapshot();
         let sequence = metadata.next_sequence_number();
         let mut files = Vec::new();
-        let mut list: Vec<ManifestFile> = change.added.iter().cloned().collect();
+        let mut list = change.added.clone();
         if let Some(parent) = parent {
-            let old = manifests::list(self.objects(), parent, metadata.format_version()).await?;
-            list.extend(self.merge_small(table, old, change.snapshot_id, &mut files).await?);
+            let old = self.manifest_list(metadata, parent).await?;
+            list.extend(self.lay_out(table, &old, change, &mut files).await?);
+        } else if !change.removed.is_empty() {
+            return Err(CommitError::RequirementFailed("the files to replace are gone".into()));
         }
-        let list_location =
-            format!("{}/metadata/snap-{}-{}.avro", metadata.location(), change.snapshot_id, Uuid::new_v4());
+        let list_location = format!(
+            "{}/metadata/snap-{}-{}{OWN_MARK}.avro",
+            metadata.location(),
+            change.snapshot_id,
+            Uuid::new_v4()
+        );
+        change.lease.add(&list_location);
         let parent_id = parent.map(|p| p.snapshot_id());
         let bytes = manifests::encode_list(list, change.snapshot_id, parent_id, sequence).await?;
         self.objects().put_new(&list_location, bytes).await.map_err(CatalogError::from)?;
@@ -153,97 +197,47 @@ impl Tables {
         }
         Ok(Prepared { sequence, requirements, updates, files })
     }
+}
 
-    /// Merges small data manifests when there are many, in their order; what is written is added to `files`.
-    async fn merge_small(
-        &self,
-        table: &Table,
-        old: Vec<ManifestFile>,
-        snapshot_id: i64,
-        files: &mut Vec<String>,
-    ) -> Result<Vec<ManifestFile>, CommitError> {
-        let settings = self.settings();
-        let small = |m: &ManifestFile| {
-            m.content == ManifestContentType::Data
-                && u64::try_from(m.manifest_length).is_ok_and(|len| len < settings.manifest_target_bytes)
-                && table.metadata.partition_spec_by_id(m.partition_spec_id).is_some()
-        };
-        if old.iter().filter(|m| small(m)).count() < settings.manifests_to_merge.max(2) {
-            return Ok(old);
-        }
-        let (small, mut kept): (Vec<_>, Vec<_>) = old.into_iter().partition(small);
-        let mut bins: BTreeMap<i32, Vec<Vec<ManifestFile>>> = BTreeMap::new();
-        for manifest in small {
-            let spec = bins.entry(manifest.partition_spec_id).or_default();
-            let length = |bin: &Vec<ManifestFile>| bin.iter().map(|m| m.manifest_length as u64).sum::<u64>();
-            match spec.last_mut() {
-                Some(bin) if length(bin) < settings.manifest_target_bytes => bin.push(manifest),
-                _ => spec.push(vec![manifest]),
-            }
-        }
-        for (spec_id, bin) in bins.into_iter().flat_map(|(id, bins)| bins.into_iter().map(move |b| (id, b))) {
-            match bin.len() {
-                1 => kept.extend(bin),
-                _ => kept.extend(self.merge(table, spec_id, bin, snapshot_id, files).await?),
-            }
-        }
-        Ok(kept)
-    }
-
-    /// One manifest in place of several; none when nothing in them is alive.
-    async fn merge(
-        &self,
-        table: &Table,
-        spec_id: i32,
-        bin: Vec<ManifestFile>,
-        snapshot_id: i64,
-        files: &mut Vec<String>,
-    ) -> Result<Option<ManifestFile>, CommitError> {
-        let metadata = &table.metadata;
-        let Some(spec) = metadata.partition_spec_by_id(spec_id) else {
-            return Err(CommitError::Invalid(format!("table {} has no spec {spec_id}", table.ident)));
-        };
-        let mut entries = Vec::new();
-        for manifest in bin {
-            entries.extend(self.manifest(manifest).await?.iter().cloned());
-        }
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        let location = format!("{}/metadata/{}-merged.avro", metadata.location(), Uuid::new_v4());
-        let schema = metadata.current_schema();
-        let encoded = manifests::encode_existing(&entries, &location, snapshot_id, schema, spec).await?;
-        let stored = self.store(encoded).await?;
-        files.push(location);
-        Ok(Some(stored))
-    }
+/// Where a new manifest goes.
+pub(super) fn new_manifest(metadata: &TableMetadata, kind: &str) -> String {
+    format!("{}/metadata/{}-{kind}{OWN_MARK}.avro", metadata.location(), Uuid::new_v4())
 }
 
 /// The summary, with the keys of Java's `SnapshotSummary`; ours win over what the caller adds.
 fn summary(parent: Option<&Summary>, change: &Change, progress: Option<&Progress>) -> Summary {
     let mut keys: HashMap<String, String> = change.summary.clone().into_iter().collect();
-    let Counts { files, records, bytes, partitions } = change.counts;
-    if files > 0 {
-        keys.insert("added-data-files".into(), files.to_string());
-        keys.insert("added-records".into(), records.to_string());
-        keys.insert("added-files-size".into(), bytes.to_string());
-        keys.insert("changed-partition-count".into(), partitions.to_string());
+    let (added, removed) = (change.counts, change.removed_counts);
+    let mut put = |key: &str, value: u64| keys.insert(key.into(), value.to_string());
+    if added.files > 0 {
+        put("added-data-files", added.files);
+        put("added-records", added.records);
+        put("added-files-size", added.bytes);
+    }
+    if removed.files > 0 {
+        put("deleted-data-files", removed.files);
+        put("deleted-records", removed.records);
+        put("removed-files-size", removed.bytes);
+    }
+    if added.files + removed.files > 0 {
+        put("changed-partition-count", added.partitions.max(removed.partitions) as u64);
     }
     let totals = [
-        ("total-data-files", files),
-        ("total-records", records),
-        ("total-files-size", bytes),
-        ("total-delete-files", 0),
-        ("total-position-deletes", 0),
-        ("total-equality-deletes", 0),
+        ("total-data-files", added.files, removed.files),
+        ("total-records", added.records, removed.records),
+        ("total-files-size", added.bytes, removed.bytes),
+        ("total-delete-files", 0, 0),
+        ("total-position-deletes", 0, 0),
+        ("total-equality-deletes", 0, 0),
     ];
-    for (key, added) in totals {
+    for (key, added, removed) in totals {
         // A parent that does not know its total leaves ours unknown, as in Java.
         let before = match parent {
             None => Some(0),
             Some(parent) => parent.additional_properties.get(key).and_then(|v| v.parse::<u64>().ok()),
         };
-        if let Some(total) = before.and_then(|before| before.checked_add(added)) {
+        let total = before.and_then(|before| before.checked_add(added)).and_then(|t| t.checked_sub(removed));
+        if let Some(total) = total {
             keys.insert(key.into(), total.to_string());
         }
     }
@@ -252,5 +246,5 @@ fn summary(parent: Option<&Summary>, change: &Change, progress: Option<&Progress
     if let Some(progress) = progress {
         keys.insert(PROGRESS_KEY.into(), progress::encode(progress));
     }
-    Summary { operation: Operation::Append, additional_properties: keys }
+    Summary { operation: change.operation.clone(), additional_properties: keys }
 }

@@ -11,13 +11,14 @@ use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef, TimestampMicroseco
 use bytes::Bytes;
 use iceberg::spec::{DataFile, Struct};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding as ParquetEncoding, ZstdLevel};
+use parquet::basic::Encoding as ParquetEncoding;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use super::WriteError;
 use super::bounds::{self, NanCounts};
+use super::options::FileOptions;
 use crate::settings::Settings;
 
 /// Rows looked at to see whether a dictionary pays.
@@ -31,13 +32,24 @@ pub(super) struct Encoding(WriterProperties);
 
 impl Encoding {
     /// Looks at the first rows: a dictionary of values that hardly repeat costs time and saves nothing.
-    pub(super) fn choose(rows: &RecordBatch, settings: &Settings) -> Result<Self, WriteError> {
+    pub(super) fn choose(
+        rows: &RecordBatch,
+        settings: &Settings,
+        options: &FileOptions,
+    ) -> Result<Self, WriteError> {
         let mut builder = WriterProperties::builder()
             .set_created_by(concat!("frazil ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(settings.zstd_level)?))
+            .set_compression(options.compression)
             .set_max_row_group_row_count(Some(settings.row_group_rows.max(1)));
         for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
             builder = column_encoding(builder, Vec::new(), field, column);
+        }
+        for bloom in &options.blooms {
+            let path = ColumnPath::from(bloom.path.clone());
+            builder = builder
+                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_fpp(path.clone(), bloom.fpp)
+                .set_column_bloom_filter_ndv(path, bloom.values);
         }
         Ok(Self(builder.build()))
     }
