@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::killed::{Client, Life, open_real, runtime};
+use crate::killed::{Client, Conditions, Life, open_real, runtime};
 use crate::model::*;
 use crate::{long, seed};
 
@@ -53,7 +53,8 @@ impl Rig {
         let dir = root.join(format!("frazil-images-{}", uuid::Uuid::new_v4()));
         fs::create_dir_all(dir.join("mount")).expect("directory");
         let mut rig = Self { dir, device: None, mounted: false };
-        for (name, bytes) in [("base", DISK_BYTES), ("log", 2 << 30), ("device", 0)] {
+        // The log is as long as what was written to it: its length says where it was at a moment.
+        for (name, bytes) in [("base", DISK_BYTES), ("log", 0), ("device", 0)] {
             File::create(rig.path(name)).and_then(|f| f.set_len(bytes)).expect("file");
         }
         let (base, log) = (rig.path("base"), rig.path("log"));
@@ -119,9 +120,11 @@ struct Entry {
     sectors: u64,
     flags: u64,
     data: u64,
+    /// Where the next entry begins.
+    end: u64,
 }
 
-/// Reads the log as it grows: after a header sector the entries, each a header sector and its data.
+/// After a header sector the entries, each a header sector and its data.
 struct BlockLog {
     file: File,
     at: u64,
@@ -133,8 +136,19 @@ impl BlockLog {
         Self { file: File::open(path).expect("log"), at: SECTOR, entries: Vec::new() }
     }
 
-    /// Takes the entries that are there now; gives their number.
-    fn advance(&mut self) -> usize {
+    /// Its length now, bytes. Every write that the device has acknowledged lies before that, because the daemon
+    /// acknowledges a write once its entry is written.
+    fn length(&self) -> u64 {
+        self.file.metadata().expect("log").len()
+    }
+
+    /// Entries that end at or before `length`.
+    fn entries_within(&self, length: u64) -> usize {
+        self.entries.partition_point(|entry| entry.end <= length)
+    }
+
+    /// Reads all entries; the daemon has ended.
+    fn read(&mut self) {
         let mut head = [0; 32];
         while self.file.read_exact_at(&mut head, self.at).is_ok() {
             let number = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
@@ -144,9 +158,8 @@ impl BlockLog {
             }
             let data = self.at + SECTOR;
             self.at = data + if flags & DISCARD == 0 { sectors * SECTOR } else { 0 };
-            self.entries.push(Entry { sector, sectors, flags, data });
+            self.entries.push(Entry { sector, sectors, flags, data, end: self.at });
         }
-        self.entries.len()
     }
 
     /// Carries out a part of an entry: `sectors` of it from sector number `from` on.
@@ -160,55 +173,56 @@ impl BlockLog {
     }
 }
 
+/// What was acknowledged when the log had so many bytes.
 struct Mark {
-    at: usize,
+    length: u64,
     known: Known,
 }
 
-/// Lives of the server on the device, with what was known when so many writes had been logged.
-fn live(rig: &Rig, seed: u64, fault: Option<&str>) -> (BlockLog, Vec<Mark>) {
+/// Lives of the server on the device. Small files are rolled all the time, and a roll syncs what an append did not: only
+/// with large ones would a missing sync of an append be missed.
+fn live(rig: &Rig, log: &BlockLog, seed: u64, fault: Option<&str>) -> Vec<Mark> {
     let mut random = Random(seed);
-    let mut log = BlockLog::open(&rig.path("log"));
     let (mut client, mut marks) = (Client::default(), Vec::new());
-    for _ in 0..4 {
-        let mut server = Life::begin(&rig.path("mount").join("data"), fault, true);
+    for files in [Files::Small, Files::Large, Files::Small, Files::Large] {
+        let conditions = Conditions { fault, all_durable: true, files };
+        let mut server = Life::begin(&rig.path("mount").join("data"), conditions);
         client.begin_life(server.until_ready().expect("the log opens"));
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(600 + random.below(400)) {
             client.work(&mut server, Duration::from_millis(10)).expect("appends");
             // Nothing is in flight then that could sync what was acknowledged after all.
             client.settle(&mut server).expect("acknowledgements");
-            let known = client.known;
-            // A write that was begun before may still be on its way into the log: later is safe, earlier is not.
-            std::thread::sleep(Duration::from_millis(2));
-            marks.push(Mark { at: log.advance(), known });
+            marks.push(Mark { known: client.known, length: log.length() });
         }
         for line in server.kill() {
             client.hear(&line).expect("acknowledgements");
         }
     }
-    (log, marks)
+    marks
 }
 
 /// Makes images of moments of the run and checks each; the first finding.
 fn campaign(seed: u64, images: u64, fault: Option<&str>) -> Result<(), String> {
     let mut rig = Rig::new();
-    let (mut log, marks) = live(&rig, seed, fault);
+    let mut log = BlockLog::open(&rig.path("log"));
+    let marks = live(&rig, &log, seed, fault);
     rig.stop();
-    log.advance();
-    let first = marks.first().map_or(0, |m| m.at);
-    let last = marks.last().map_or(0, |m| m.at);
-    println!("{} writes were logged, images are cut from number {first} on", log.entries.len());
+    log.read();
+    let marks: Vec<(usize, Known)> = marks.iter().map(|m| (log.entries_within(m.length), m.known)).collect();
+    let (first, last) = (marks[0].0, marks[marks.len() - 1].0);
+    println!(
+        "{} writes were logged, {} marks, images from {first} to {last}",
+        log.entries.len(),
+        marks.len()
+    );
     let runtime = runtime();
     let mut random = Random(seed);
     // Half of them just after an acknowledgement: what is missing then was acknowledged too early.
     let mut moments: Vec<usize> = (0..images)
         .map(|n| match n % 2 {
             0 => first + random.below((last - first) as u64 + 1) as usize,
-            _ => {
-                let mark = &marks[random.below(marks.len() as u64) as usize];
-                (mark.at + random.below(4) as usize).min(last)
-            }
+            _ => marks[random.below(marks.len() as u64) as usize].0,
         })
         .collect();
     moments.sort_unstable();
@@ -238,11 +252,12 @@ fn campaign(seed: u64, images: u64, fault: Option<&str>) -> Result<(), String> {
             }
         }
         drop(file);
-        let known = marks.iter().rev().find(|m| m.at <= at).map_or_else(Known::default, |m| m.known);
+        let known = marks.iter().rev().find(|(from, _)| *from <= at).map_or_else(Known::default, |m| m.1);
         let mount = rig.path("mount");
         run("mount", &["-o", "loop", text(&image), text(&mount)]);
         rig.mounted = true;
-        let outcome = open_real(&mount.join("data"), &runtime).and_then(|topics| check(&topics, &known));
+        let outcome =
+            open_real(&mount.join("data"), &runtime, Files::Small).and_then(|topics| check(&topics, &known));
         run("umount", &[text(&mount)]);
         rig.mounted = false;
         outcome.map_err(|finding| format!("image {number}, after write {at}: {finding}"))?;

@@ -26,11 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Its producer asks for acks=1: that survives a kill, too.
 const WRITTEN_ONLY: usize = PRODUCERS - 1;
 
-pub(crate) fn open_real(dir: &Path, runtime: &tokio::runtime::Runtime) -> Result<Topics, String> {
+pub(crate) fn open_real(
+    dir: &Path,
+    runtime: &tokio::runtime::Runtime,
+    files: Files,
+) -> Result<Topics, String> {
     let directory = DataDirectory::open(Arc::new(RealDisk), dir).map_err(|e| base::fault::chain(&e))?;
     let control = Control::open(directory.disk(), &layout::control_file(directory.path()))
         .map_err(|e| base::fault::chain(&e))?;
-    open(directory, control, runtime).map_err(|e| base::fault::chain(&e))
+    open(directory, control, runtime, files).map_err(|e| base::fault::chain(&e))
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
@@ -48,8 +52,9 @@ fn server() {
     }
     let dir = PathBuf::from(std::env::var_os("FRAZIL_LOG_DIR").expect("a directory"));
     let all_durable = std::env::var_os("FRAZIL_ALL_DURABLE").is_some();
+    let files = if std::env::var_os("FRAZIL_LARGE_FILES").is_some() { Files::Large } else { Files::Small };
     let runtime = runtime();
-    let topics = open_real(&dir, &runtime).unwrap_or_else(|e| panic!("cannot open: {e}"));
+    let topics = open_real(&dir, &runtime, files).unwrap_or_else(|e| panic!("cannot open: {e}"));
     create(&topics);
     let epoch = runtime.block_on(topics.claim_writer(&writer())).expect("claim").epoch;
     let progress = topics.progress(&writer()).and_then(|p| p.value);
@@ -86,6 +91,15 @@ fn server() {
     }
 }
 
+/// What a life of the server is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Conditions<'a> {
+    pub(crate) fault: Option<&'a str>,
+    /// Every batch is answered once it is durable.
+    pub(crate) all_durable: bool,
+    pub(crate) files: Files,
+}
+
 /// One life of the server.
 pub(crate) struct Life {
     child: Child,
@@ -94,20 +108,23 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// With `durable` every batch is answered once it is durable.
-    pub(crate) fn begin(dir: &Path, fault: Option<&str>, durable: bool) -> Self {
+    pub(crate) fn begin(dir: &Path, conditions: Conditions<'_>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command
             .args(["killed::server", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env("FRAZIL_LOG_DIR", dir)
             .env_remove("FRAZIL_SABOTAGE")
+            .env_remove("FRAZIL_LARGE_FILES")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        if durable {
+        if conditions.all_durable {
             command.env("FRAZIL_ALL_DURABLE", "1");
         }
-        if let Some(fault) = fault {
+        if conditions.files == Files::Large {
+            command.env("FRAZIL_LARGE_FILES", "1");
+        }
+        if let Some(fault) = conditions.fault {
             command.env("FRAZIL_SABOTAGE", fault);
         }
         let mut child = command.spawn().expect("spawn");
@@ -257,7 +274,7 @@ fn campaign(seed: u64, lives: u32, fault: Option<&str>) -> Result<Known, String>
     let mut client = Client::default();
     for life in 0..lives {
         let told = |finding| format!("life {life}: {finding}");
-        let mut server = Life::begin(&dir.0, fault, false);
+        let mut server = Life::begin(&dir.0, Conditions { fault, all_durable: false, files: Files::Small });
         if life > 0 && random.below(6) == 0 {
             // Recovery is killed, too.
             std::thread::sleep(Duration::from_millis(random.below(25)));
@@ -275,7 +292,7 @@ fn campaign(seed: u64, lives: u32, fault: Option<&str>) -> Result<Known, String>
             client.hear(&line).map_err(told)?;
         }
         if life % 20 == 19 || life + 1 == lives {
-            let topics = open_real(&dir.0, &runtime).map_err(told)?;
+            let topics = open_real(&dir.0, &runtime, Files::Small).map_err(told)?;
             check(&topics, &client.known).map_err(told)?;
         }
     }

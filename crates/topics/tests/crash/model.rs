@@ -38,12 +38,24 @@ impl Random {
     }
 }
 
-/// Small files, so that rolling, checkpoints and releases happen within few records.
-pub(crate) fn settings() -> Settings {
+/// How large the log's files grow before the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// Rolling, checkpoints and releases happen within few records, and with them syncs of nearly everything.
+    Small,
+    /// Nothing ends within a run: what is durable is so by the syncs of appends alone.
+    Large,
+}
+
+fn settings(files: Files) -> Settings {
+    let (segment_bytes, wal_file_bytes) = match files {
+        Files::Small => (1_500, 3_000),
+        Files::Large => (1 << 20, 16 << 20),
+    };
     Settings {
-        segment_bytes: 1_500,
+        segment_bytes,
         index_interval_bytes: 300,
-        wal_file_bytes: 3_000,
+        wal_file_bytes,
         reserve_bytes: 0,
         recovery_bytes: 0,
         ..Settings::default()
@@ -54,9 +66,10 @@ pub(crate) fn open(
     directory: DataDirectory,
     control: Control,
     runtime: &tokio::runtime::Runtime,
+    files: Files,
 ) -> Result<Topics, topics::OpenError> {
     let deps = topics::embedded::Deps { directory, control, clock: Arc::new(ManualClock::at(1_000_000)) };
-    Topics::open(settings(), deps, &Supervisor::new(runtime.handle().clone()))
+    Topics::open(settings(files), deps, &Supervisor::new(runtime.handle().clone()))
 }
 
 pub(crate) fn create(topics: &Topics) {

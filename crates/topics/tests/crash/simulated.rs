@@ -39,7 +39,7 @@ fn runtime() -> Runtime {
 fn open_on(disk: &SimulatedDisk, control: &Control, runtime: &Runtime) -> Result<Topics, String> {
     let shared: SharedDisk = Arc::new(disk.clone());
     let directory = directory(&shared).map_err(|e| e.to_string())?;
-    open(directory, control.clone(), runtime).map_err(|e| base::fault::chain(&e))
+    open(directory, control.clone(), runtime, Files::Small).map_err(|e| base::fault::chain(&e))
 }
 
 /// Works for a while on one disk, with kills and clean restarts in between, and keeps its history.
