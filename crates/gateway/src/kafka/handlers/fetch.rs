@@ -50,7 +50,7 @@ struct PartitionFetch {
     source: Option<Source>,
     marks: Option<Marks>,
     pieces: Vec<Bytes>,
-    /// Of the pieces, by first offset.
+    /// Of the pieces; by first offset and each once when it is encoded.
     aborted: Vec<AbortedTransaction>,
 }
 
@@ -109,6 +109,7 @@ pub(super) async fn answer(
             || !wait_for_more(&mut topics, &mut topics_changed, deadline).await
             || !permit.try_grow_by_a_share(wanted.max_bytes)
         {
+            topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(PartitionFetch::order_aborted);
             let reply = encode::reply(&header, None, &topics, wanted.read_committed)?;
             return Ok(Some(reply.holding(permit)));
         }
@@ -127,6 +128,12 @@ impl PartitionFetch {
 
     fn refused(index: i32, code: Code) -> Self {
         Self { index, error: Some(code), source: None, marks: None, pieces: Vec::new(), aborted: Vec::new() }
+    }
+
+    /// A transaction may have records in several pieces; a client must hear of it once, and in order.
+    fn order_aborted(&mut self) {
+        self.aborted.sort_unstable_by_key(|a| (a.first_offset, a.producer_id));
+        self.aborted.dedup();
     }
 
     /// Forgets what was read.
@@ -231,10 +238,7 @@ fn read_one(into: &mut PartitionFetch, wanted: Wanted, used: usize) -> Result<us
     into.marks = Some(read.marks);
     into.pieces.push(read.bytes);
     if wanted.read_committed {
-        // A transaction may have records in several pieces; a client must hear of it once.
         into.aborted.extend(read.aborted);
-        into.aborted.sort_unstable_by_key(|a| (a.first_offset, a.producer_id));
-        into.aborted.dedup();
     }
     Ok(length)
 }

@@ -29,6 +29,7 @@ use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
     OffsetFetchResponse, TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use kafka_protocol::protocol::StrBytes;
 
 use super::{Broker, Code, errors, is_inner, owned, owned_if_any, text};
 
@@ -53,17 +54,18 @@ pub(in super::super) async fn commit_offsets(
         .topics
         .into_iter()
         .map(|topic| {
-            let offsets = topic.partitions.into_iter().map(|p| OffsetToStore {
-                partition: p.partition_index,
-                offset: p.committed_offset,
-                leader_epoch: p.committed_leader_epoch,
-                metadata: p.committed_metadata.map(owned).unwrap_or_default(),
+            let offsets = topic.partitions.into_iter().map(|p| {
+                to_store(
+                    p.partition_index,
+                    p.committed_offset,
+                    p.committed_leader_epoch,
+                    p.committed_metadata,
+                )
             });
             (owned(topic.name.0), offsets.collect())
         })
         .collect();
-    let asked = asked(&topics);
-    let request = CommitOffsets {
+    let commit = CommitOffsets {
         group: owned(request.group_id.0),
         identity: Identity {
             member: owned(request.member_id),
@@ -74,17 +76,11 @@ pub(in super::super) async fn commit_offsets(
         retention_ms: Some(request.retention_time_ms).filter(|ms| *ms >= 0),
         topics,
     };
-    let outcome = if is_inner(&broker, &request.group) {
-        // The consumer inside is a member of it, and nobody else is.
-        Err(GroupError::UnknownMemberId)
-    } else {
-        broker.topics.groups().commit(request).await
-    };
-    let outcome = outcome.unwrap_or_else(|error| {
+    let outcome = store(&broker, commit, None, |error| {
         let old = version < MEMBER_EPOCHS_SINCE && matches!(error, GroupError::GroupIdNotFound(_));
-        let error = if old { GroupError::IllegalGeneration } else { error };
-        everywhere(asked, &error)
-    });
+        if old { GroupError::IllegalGeneration } else { error }
+    })
+    .await;
     let topics = outcome.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(partition, outcome)| {
             OffsetCommitResponsePartition::default()
@@ -105,16 +101,17 @@ pub(in super::super) async fn commit_in_transaction(
         .topics
         .into_iter()
         .map(|topic| {
-            let offsets = topic.partitions.into_iter().map(|p| OffsetToStore {
-                partition: p.partition_index,
-                offset: p.committed_offset,
-                leader_epoch: p.committed_leader_epoch,
-                metadata: p.committed_metadata.map(owned).unwrap_or_default(),
+            let offsets = topic.partitions.into_iter().map(|p| {
+                to_store(
+                    p.partition_index,
+                    p.committed_offset,
+                    p.committed_leader_epoch,
+                    p.committed_metadata,
+                )
             });
             (owned(topic.name.0), offsets.collect())
         })
         .collect();
-    let asked = asked(&topics);
     let commit = CommitOffsets {
         group: owned(request.group_id.0),
         identity: Identity {
@@ -131,16 +128,12 @@ pub(in super::super) async fn commit_in_transaction(
         producer_id: request.producer_id.0,
         producer_epoch: request.producer_epoch,
     };
-    let outcome = if is_inner(&broker, &commit.group) {
-        Err(GroupError::UnknownMemberId)
-    } else {
-        broker.topics.groups().commit_in_transaction(producer, commit).await
-    };
-    let outcome = outcome.unwrap_or_else(|error| {
+    let outcome = store(&broker, commit, Some(producer), |error| {
         // The request knows neither member epochs nor groups that are not there.
         let foreign = matches!(error, GroupError::GroupIdNotFound(_) | GroupError::StaleMemberEpoch);
-        everywhere(asked, &if foreign { GroupError::IllegalGeneration } else { error })
-    });
+        if foreign { GroupError::IllegalGeneration } else { error }
+    })
+    .await;
     let topics = outcome.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(partition, outcome)| {
             TxnOffsetCommitResponsePartition::default()
@@ -150,6 +143,29 @@ pub(in super::super) async fn commit_in_transaction(
         TxnOffsetCommitResponseTopic::default().with_name(topic(name)).with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+fn to_store(partition: i32, offset: i64, leader_epoch: i32, metadata: Option<StrBytes>) -> OffsetToStore {
+    OffsetToStore { partition, offset, leader_epoch, metadata: metadata.map(owned).unwrap_or_default() }
+}
+
+/// Stores offsets, as part of a transaction if there is a `producer`. What is wrong with all of it is the error of every
+/// partition, in the words that the request knows.
+async fn store(
+    broker: &Broker,
+    commit: CommitOffsets,
+    producer: Option<TransactionalProducer<'_>>,
+    in_its_words: impl FnOnce(GroupError) -> GroupError,
+) -> CommitOutcome {
+    let asked = asked(&commit.topics);
+    let groups = broker.topics.groups();
+    let outcome = match producer {
+        // The consumer inside is a member of it, and nobody else is.
+        _ if is_inner(broker, &commit.group) => Err(GroupError::UnknownMemberId),
+        Some(producer) => groups.commit_in_transaction(producer, commit).await,
+        None => groups.commit(commit).await,
+    };
+    outcome.unwrap_or_else(|error| everywhere(asked, &in_its_words(error)))
 }
 
 fn asked(topics: &[(String, Vec<OffsetToStore>)]) -> Wanted {
