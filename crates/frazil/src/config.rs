@@ -6,6 +6,7 @@
 //! Invariants: every problem names file, line and key; reading goes on after a problem, so that all are shown at once.
 
 mod check;
+mod groups;
 mod interpolate;
 mod nearest;
 mod pipelines;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use groups::GroupBlock;
 pub use pipelines::PipelineBlock;
 pub use problem::{Place, Problem, Problems};
 pub(crate) use server::refuse_beyond_loopback;

@@ -3,8 +3,8 @@
 //! `server.kafka` holds broker settings under Kafka's own names, because people know them.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
+use super::groups::GroupBlock;
 use super::reader::Block;
 
 /// Ports of the doors; none keeps the default.
@@ -26,8 +26,8 @@ pub struct BrokerBlock {
     pub auto_create_topics: Option<bool>,
     /// `replication.factor.max`, which Kafka does not have: its largest is the number of brokers.
     pub replication_factor_max: Option<i16>,
-    /// `group.min.session.timeout.ms`.
-    pub session_timeout_min_ms: Option<i32>,
+    /// `group.*` and `offsets.*`.
+    pub groups: GroupBlock,
 }
 
 impl BrokerBlock {
@@ -42,9 +42,7 @@ impl BrokerBlock {
         if let Some(max) = self.replication_factor_max {
             settings.replication_factor_max = max;
         }
-        if let Some(min) = self.session_timeout_min_ms {
-            settings.groups.session_timeout_min = Duration::from_millis(min.unsigned_abs().into());
-        }
+        self.groups.apply(&mut settings.groups);
     }
 }
 
@@ -52,7 +50,11 @@ pub(super) const BROKER_KEYS: &[&str] = &[
     "num.partitions",
     "auto.create.topics.enable",
     "replication.factor.max",
+    "group.initial.rebalance.delay.ms",
     "group.min.session.timeout.ms",
+    "group.max.session.timeout.ms",
+    "group.max.size",
+    "offsets.retention.minutes",
 ];
 pub(super) const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
 
@@ -89,8 +91,7 @@ fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock) {
         _ => Err(format!("`{text}` is no whole number from 1 to {}", i16::MAX)),
     });
     broker.replication_factor_max = factor.or(broker.replication_factor_max);
-    let session = block.number("group.min.session.timeout.ms", 1);
-    broker.session_timeout_min_ms = session.or(broker.session_timeout_min_ms);
+    broker.groups.read(&mut block);
     block.close(BROKER_KEYS, &[]);
 }
 

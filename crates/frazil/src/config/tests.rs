@@ -70,7 +70,15 @@ pipelines:
     on_error: { retry: 3, then: pause }
 server:
   listen: { kafka: "127.0.0.1:19092", http: 18080 }
-  kafka: { num.partitions: 4, auto.create.topics.enable: false, replication.factor.max: 3 }
+  kafka:
+    num.partitions: 4
+    auto.create.topics.enable: false
+    replication.factor.max: 3
+    group.initial.rebalance.delay.ms: 0
+    group.min.session.timeout.ms: 1000
+    group.max.session.timeout.ms: 2000
+    group.max.size: 5
+    offsets.retention.minutes: 3
 observability:
   logs: { level: debug }
 "#;
@@ -116,7 +124,20 @@ fn the_whole_form_is_read() {
     config.broker.apply(&mut log);
     let set = (log.partitions_default, log.auto_create_topics, log.replication_factor_max);
     assert_eq!(set, (4, false, 3));
+    let groups = &log.groups;
+    let sessions = (groups.session_timeout_min.as_millis(), groups.session_timeout_max.as_millis());
+    let times = (groups.initial_rebalance_delay.as_millis(), groups.offsets_retention.as_secs());
+    assert_eq!((sessions, times, groups.members_max), ((1_000, 2_000), (0, 180), 5));
     assert_eq!(config.log_level.as_deref(), Some("debug"));
+}
+
+#[test]
+fn the_shortest_session_is_no_longer_than_the_longest() {
+    let text = "version: 1\nserver:\n  kafka: { group.max.session.timeout.ms: 5999 }\n";
+    let problems = Directory::new(&[("frazil.yaml", text)]).problems("frazil.yaml");
+    assert!(problems[0].contains("6000 is more than group.max.session.timeout.ms, 5999"), "{problems:?}");
+    let text = text.replace("5999", "6000");
+    Directory::new(&[("frazil.yaml", &text)]).load("frazil.yaml").expect("valid");
 }
 
 #[test]

@@ -129,6 +129,8 @@ async fn properties_are_set_reset_and_listed() {
     let broker = describe(&mut client, BROKER, &NODE_ID.to_string(), None).await;
     assert!(broker.iter().any(|c| c.name.as_str() == "num.partitions"));
     assert_eq!(broker.iter().filter(|c| !c.read_only).count(), 2);
+    let retention = broker.iter().find(|c| c.name.as_str() == "offsets.retention.minutes").unwrap();
+    assert_eq!(retention.value.as_deref(), Some("10080"));
     // What tools set on a running broker: kept and shown; what would need the configuration file is refused.
     let flush = "log.flush.interval.messages";
     let shown = |configs: &[DescribeConfigsResourceResult], of: &str| {

@@ -2,7 +2,7 @@
 //!
 //! Owns: which settings are shown. Nearly all are read-only here: they come from the configuration file.
 
-use ::topics::{ConfigKey, Settings};
+use ::topics::{ConfigKey, GroupSettings, Settings};
 use kafka_protocol::ResponseError as Code;
 
 use super::super::super::{Broker, NODE_ID};
@@ -99,6 +99,7 @@ fn settings(broker: &Broker) -> Vec<Shown> {
         ),
     ];
     all.extend(upkeep_settings(log, &default));
+    all.extend(group_settings(&log.groups, &default.groups));
     all
 }
 
@@ -127,6 +128,48 @@ fn upkeep_settings(log: &Settings, default: &Settings) -> [Shown; 3] {
             "Topics with cleanup.policy=compact are compacted.",
         ),
     ]
+}
+
+/// The group coordinator's.
+fn group_settings(groups: &GroupSettings, default: &GroupSettings) -> Vec<Shown> {
+    type Value = fn(&GroupSettings) -> u128;
+    let all: [(&'static str, Value, &'static str); 7] = [
+        (
+            "group.consumer.heartbeat.interval.ms",
+            |g| g.consumer_heartbeat_interval.as_millis(),
+            "How often members of the consumer protocol show that they are there, ms.",
+        ),
+        (
+            "group.consumer.session.timeout.ms",
+            |g| g.consumer_session_timeout.as_millis(),
+            "Silence after which a member of the consumer protocol is gone, ms.",
+        ),
+        (
+            "group.initial.rebalance.delay.ms",
+            |g| g.initial_rebalance_delay.as_millis(),
+            "How long a new group waits for more members after each that comes, ms.",
+        ),
+        (
+            "group.max.session.timeout.ms",
+            |g| g.session_timeout_max.as_millis(),
+            "Longest session that a member may ask for, ms.",
+        ),
+        ("group.max.size", |g| g.members_max as u128, "Most members of one group."),
+        (
+            "group.min.session.timeout.ms",
+            |g| g.session_timeout_min.as_millis(),
+            "Shortest session that a member may ask for, ms.",
+        ),
+        (
+            "offsets.retention.minutes",
+            |g| u128::from(g.offsets_retention.as_secs() / 60),
+            "How long offsets outlive their group's last member, minutes.",
+        ),
+    ];
+    let one = |(name, value, doc): (_, Value, _)| {
+        shown(name, INT, &value(groups).to_string(), &value(default).to_string(), doc)
+    };
+    all.into_iter().map(one).collect()
 }
 
 /// Refuses other nodes than this one.
