@@ -57,7 +57,7 @@ use partition::PartitionState;
 pub use retention::Removed;
 use shared::Shared;
 pub use upkeep::Upkeep;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use {
     checkpoint::Checkpoint, index::Index, index::times_of, record::decode as decode_record, walk::Walk,
 };

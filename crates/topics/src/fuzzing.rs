@@ -1,6 +1,6 @@
 //! The readers of bytes that nobody vouches for, as the fuzz targets call them.
 //!
-//! Owns: nothing. Compiled for `/fuzz` only.
+//! Owns: nothing. Compiled for `/fuzz` and, so that it does not rot, for the unit tests, where what was found is kept.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use storage::simulated::SimulatedDisk;
 use storage::{Disk, OpenMode};
 
-use crate::batch::Batches;
-use crate::batch::check::{Rules, check};
+use crate::batch::check::{Origin, Rules, check};
+use crate::batch::{BatchError, Batches};
 use crate::embedded::{Checkpoint, Index, Walk, decode_record, times_of};
 
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 
-/// A batch as a client sends it; what is accepted must read back with the same count.
+/// A batch as a client sends it; what is accepted reads back whole as it is stored.
 pub fn record_batch(bytes: &Bytes) {
     let mut rules = Rules {
         message_bytes_max: 1 << 20,
@@ -27,18 +27,34 @@ pub fn record_batch(bytes: &Bytes) {
     };
     for log_append_time in [false, true] {
         rules.log_append_time = log_append_time;
-        let _ = check("t", bytes, &rules, 1_000);
-    }
-    for batch in Batches::new(bytes) {
-        let Ok(batch) = batch else { break };
-        let _ = (batch.crc_is_right(), batch.content_hash(), batch.last_offset());
-        if let Ok(records) = batch.records(DECOMPRESSED_BYTES_MAX) {
-            for record in &records {
-                let Ok(record) = record else { break };
-                record.headers.iter().take_while(Result::is_ok).count();
-            }
+        if let Ok(mut checked) = check("t", bytes, &rules, 1_000, Origin::Client) {
+            checked.place(7, 1);
+            let stored = Bytes::from([&checked.header()[..], checked.body()].concat());
+            let read = read_back(&stored).expect("what is accepted reads back");
+            assert_eq!((1, checked.facts().last_offset - 6), read);
         }
     }
+    let _ = read_back(bytes);
+}
+
+/// Reads batches with all that is in them; their number and that of their records.
+fn read_back(bytes: &Bytes) -> Result<(usize, i64), BatchError> {
+    let (mut batches, mut count) = (0, 0);
+    for batch in Batches::new(bytes) {
+        let batch = batch?;
+        let _ = (batch.content_hash(), batch.last_offset());
+        if !batch.crc_is_right() {
+            return Err(BatchError::corrupt("the CRC is wrong"));
+        }
+        let records = batch.records(DECOMPRESSED_BYTES_MAX)?;
+        for record in &records {
+            let record = record?;
+            assert_eq!(record.headers.iter().count(), record.headers.len());
+            count += 1;
+        }
+        batches += 1;
+    }
+    Ok((batches, count))
 }
 
 /// One record of the write-ahead log.

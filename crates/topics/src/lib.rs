@@ -10,7 +10,7 @@ pub mod batch;
 pub mod cluster;
 pub mod embedded;
 pub mod error;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod groups;
 pub mod log;

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -17,10 +18,13 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 /// Memory of a target, MiB: beyond it is a finding.
 const RSS_MIB: u32 = 256;
-const MALLOC_MIB: u32 = 64;
+/// Address space of a target, MiB: what is asked for and never touched grows this alone, and fails beyond it.
+const ADDRESS_SPACE_MIB: u32 = 768;
 /// Seconds that one input may take.
 const INPUT_SECONDS: u32 = 10;
-const AT_ONCE: usize = 2;
+const INPUT_BYTES_MAX: u32 = 16_384;
+/// How often the address space of a running target is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs `targets`, or all, for `minutes` each.
 pub(crate) fn run(minutes: &str, targets: &[&str]) -> Result<()> {
@@ -33,16 +37,9 @@ pub(crate) fn run(minutes: &str, targets: &[&str]) -> Result<()> {
     };
     let programs = build(&root)?;
     let work = setup::target_dir().join("fuzz-runs");
-    let (mut waiting, mut running) = (chosen.into_iter(), Vec::new());
     let (mut findings, mut lines) = (0, Vec::new());
-    loop {
-        while running.len() < AT_ONCE
-            && let Some(name) = waiting.next()
-        {
-            running.push(Target::start(&name, &programs, &work, minutes)?);
-        }
-        let Some(target) = (!running.is_empty()).then(|| running.remove(0)) else { break };
-        let (line, clean) = target.finish()?;
+    for name in chosen {
+        let (line, clean) = Target::start(&name, &programs, &work, minutes)?.finish()?;
         eprintln!("{line}");
         findings += usize::from(!clean);
         lines.push(line);
@@ -104,16 +101,19 @@ impl Target {
         let log = work.join(name).join("log");
         let output = std::fs::File::create(&log)?;
         let artifacts = format!("-artifact_prefix={}/", work.join(name).display());
-        let child = Command::new("nice")
-            .args(["-n", "19"])
+        let limited = format!("ulimit -v {}; exec nice -n 19 \"$@\"", u64::from(ADDRESS_SPACE_MIB) << 10);
+        let child = Command::new("sh")
+            .args(["-c", &limited, "sh"])
             .arg(programs.join(name))
             .arg(format!("-max_total_time={}", (minutes * 60.0) as u64))
             .arg(format!("-rss_limit_mb={RSS_MIB}"))
-            .arg(format!("-malloc_limit_mb={MALLOC_MIB}"))
             .arg(format!("-timeout={INPUT_SECONDS}"))
-            .args(["-print_final_stats=1", "-max_len=16384", &artifacts])
+            .arg(format!("-max_len={INPUT_BYTES_MAX}"))
+            .args(["-print_final_stats=1", &artifacts])
             .args([&corpus, &seeds])
             .env("FRAZIL_SEEDS", &seeds)
+            // An arena for each thread would reserve address space that nobody asked for.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -125,7 +125,17 @@ impl Target {
 
     /// Waits for its end; its line in the table, and whether it found nothing.
     fn finish(mut self) -> Result<(String, bool)> {
-        let clean = self.child.wait()?.success();
+        let (mut first_kib, mut peak_kib) = (None, 0);
+        let clean = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status.success();
+            }
+            std::thread::sleep(LOOK_EVERY);
+            if let Some(kib) = address_space_kib(self.child.id()) {
+                first_kib.get_or_insert(kib);
+                peak_kib = peak_kib.max(kib);
+            }
+        };
         let text = String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned();
         let stat = |name: &str| {
             let found = text.lines().rev().find_map(|line| line.split_once(&format!("stat::{name}:")));
@@ -137,14 +147,23 @@ impl Target {
         };
         let outcome = if clean { "no finding" } else { "FINDING" };
         let line = format!(
-            "{:<14} {:>10} runs, {:>6}/s, coverage {} -> {}, {} MiB, {outcome}",
+            "{:<14} {:>10} runs, {:>6}/s, coverage {} -> {}, {} MiB, address space {} -> {} MiB, {outcome}",
             self.name,
             stat("number_of_executed_units"),
             stat("average_exec_per_sec"),
             covered(Box::new(text.lines())),
             covered(Box::new(text.lines().rev())),
             stat("peak_rss_mb"),
+            first_kib.unwrap_or(0) >> 10,
+            peak_kib >> 10,
         );
         Ok((line, clean))
     }
+}
+
+/// The largest address space that a process has had, where the system tells.
+fn address_space_kib(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }

@@ -22,7 +22,7 @@ usage: cargo xtask <task>
   bench [ROWS]    builds for release and prints the figures of docs/benchmarks.md
   bench broker    the log beside Apache Kafka: the same loads by the same clients
   fuzz [--minutes N] [TARGET...]
-                  runs the fuzz targets in /fuzz, each for N minutes (10), two at a time
+                  runs the fuzz targets in /fuzz one after another, each for N minutes (10)
   tidy            the architecture as a test: layers, owners, budgets, documents
 ";
 

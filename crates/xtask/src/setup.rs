@@ -39,6 +39,16 @@ pub(crate) fn outside_clients() -> Result<OutsideClients> {
     Ok(OutsideClients { python, kcat, psql, duckdb_extensions, librdkafka })
 }
 
+/// What the power cuts on ext4 need, which only the long run carries out.
+pub(crate) fn power_cut_tools() -> Result<()> {
+    for (program, package) in
+        [("qemu-storage-daemon", "qemu-system-common"), ("losetup", "mount"), ("mkfs.ext4", "e2fsprogs")]
+    {
+        debian(program, package)?;
+    }
+    Ok(())
+}
+
 fn which(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
 }

@@ -7,15 +7,24 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{setup, tidy};
+use crate::{fuzz, setup, tidy};
+
+/// Of each target in the long run: enough to see that they are built and find nothing at once.
+const FUZZ_MINUTES: &str = "1";
 
 /// Runs everything; `long` adds the campaigns that take more than minutes.
 pub(crate) fn run(long: bool) -> Result<()> {
     let begun = Instant::now();
     step("tidy", tidy::run)?;
     let clients = step("outside clients", setup::outside_clients)?;
+    if long {
+        step("tools of power cuts", setup::power_cut_tools)?;
+    }
     step("build", || cargo(&["build", "--workspace", "--all-targets"], &clients, long))?;
     step("test", || cargo(&["test", "--workspace", "--no-fail-fast"], &clients, long))?;
+    if long {
+        step("fuzz", || fuzz::run(FUZZ_MINUTES, &[]))?;
+    }
     eprintln!("all tests passed in {:.1} min", begun.elapsed().as_secs_f64() / 60.0);
     Ok(())
 }
