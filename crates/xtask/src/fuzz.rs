@@ -32,9 +32,12 @@ pub(crate) fn run(minutes: &str, targets: &[&str]) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let all = names(&root)?;
     let chosen: Vec<String> = match targets {
-        [] => all,
+        [] => all.clone(),
         some => some.iter().map(|target| (*target).to_owned()).collect(),
     };
+    if let Some(unknown) = chosen.iter().find(|name| !all.contains(name)) {
+        bail!("no target `{unknown}`: there are {}", all.join(", "));
+    }
     let programs = build(&root)?;
     let work = setup::target_dir().join("fuzz-runs");
     let (mut findings, mut lines) = (0, Vec::new());
@@ -118,23 +121,20 @@ impl Target {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("{name}: build it first, or see `cargo xtask fuzz` for the names"))?;
+            .with_context(|| format!("{name}: cannot start sh"))?;
         eprintln!("== {name}: {}", log.display());
         Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// Waits for its end; its line in the table, and whether it found nothing.
     fn finish(mut self) -> Result<(String, bool)> {
-        let (mut first_kib, mut peak_kib) = (None, 0);
+        let mut peak_kib = 0;
         let clean = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status.success();
             }
             std::thread::sleep(LOOK_EVERY);
-            if let Some(kib) = address_space_kib(self.child.id()) {
-                first_kib.get_or_insert(kib);
-                peak_kib = peak_kib.max(kib);
-            }
+            peak_kib = address_space_kib(self.child.id()).unwrap_or(peak_kib);
         };
         let text = String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned();
         let stat = |name: &str| {
@@ -147,14 +147,13 @@ impl Target {
         };
         let outcome = if clean { "no finding" } else { "FINDING" };
         let line = format!(
-            "{:<14} {:>10} runs, {:>6}/s, coverage {} -> {}, {} MiB, address space {} -> {} MiB, {outcome}",
+            "{:<14} {:>10} runs, {:>6}/s, coverage {} -> {}, {} MiB of {} MiB address space, {outcome}",
             self.name,
             stat("number_of_executed_units"),
             stat("average_exec_per_sec"),
             covered(Box::new(text.lines())),
             covered(Box::new(text.lines().rev())),
             stat("peak_rss_mb"),
-            first_kib.unwrap_or(0) >> 10,
             peak_kib >> 10,
         );
         Ok((line, clean))
