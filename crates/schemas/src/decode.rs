@@ -1,6 +1,6 @@
 //! Payload bytes to Arrow.
 //!
-//! Owns: the type mapping and the decoder of each format. (JSON now; Avro and Protobuf are refused by name.)
+//! Owns: the type mapping and the decoder of each format.
 //! Does not own: which schema a record has.
 //! Invariants: no panic and bounded memory on any bytes; one bad value rejects its row, never its neighbours; what
 //! is decoded depends on the value and the schema alone, never on the values around it.
@@ -8,18 +8,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
 use crate::registry::{ResolvedSchema, SchemaType};
 
+mod avro;
+mod budget;
 mod column;
 mod json;
 mod number;
 mod plan;
+mod refused;
 mod restrictions;
 
-use plan::Plan;
+use column::StructColumn;
+use refused::Refused;
+
+pub use avro::ALIASES_KEY;
 
 /// Longest value that is decoded, in bytes.
 pub const VALUE_BYTES_MAX: usize = 32 << 20;
@@ -93,7 +99,16 @@ pub fn protobuf_message(resolved: &ResolvedSchema, _indexes: &[u32]) -> Result<S
 
 /// A compiled schema. Clones share it.
 #[derive(Clone)]
-pub struct Decoder(Arc<Plan>);
+pub struct Decoder(Arc<Format>);
+
+/// The plan of each format.
+enum Format {
+    Avro(avro::Plan),
+    Json(plan::Plan),
+}
+
+/// Values that room is made for in advance, over all columns.
+const RESERVED_VALUES_MAX: usize = 1 << 20;
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,28 +125,75 @@ impl Decoder {
         if options.protobuf_name.is_some() && schema.schema_type != SchemaType::Protobuf {
             return Err(unsupported("`protobuf_name` is for schemas of type PROTOBUF".into()));
         }
-        match schema.schema_type {
-            SchemaType::Json => Plan::compile(schema).map(|plan| Self(Arc::new(plan))),
-            SchemaType::Avro => Err(unsupported("AVRO is not decoded yet: register a JSON schema".into())),
+        let format = match schema.schema_type {
+            SchemaType::Avro => Format::Avro(avro::Plan::compile(resolved)?),
+            SchemaType::Json => Format::Json(plan::Plan::compile(schema)?),
             SchemaType::Protobuf => {
-                Err(unsupported("PROTOBUF is not decoded yet: register a JSON schema".into()))
+                let reason = "PROTOBUF is not decoded yet: register an AVRO or JSON schema";
+                return Err(unsupported(reason.into()));
             }
-        }
+        };
+        Ok(Self(Arc::new(format)))
     }
 
     /// The columns, in the schema's order.
     pub fn columns(&self) -> &SchemaRef {
-        &self.0.columns
+        match &*self.0 {
+            Format::Avro(plan) => &plan.columns,
+            Format::Json(plan) => &plan.columns,
+        }
     }
 
-    /// Decodes values; `None` is a null value (a tombstone), rejected as such. A value in Confluent's wire format
-    /// (0x00, four bytes of schema id, JSON) is taken too: its id is not looked at.
+    /// Decodes bare values, without the prefix of [`crate::wire`]; `None` is a null value (a tombstone), rejected as
+    /// such. (A JSON value may have the prefix, since no JSON begins like it; the id in it is not looked at.)
     ///
-    /// A field that the schema does not require may be absent or null; every other value must fit its type. When a
-    /// member occurs twice, both must fit and the last one counts.
+    /// Avro and Protobuf: a value must have been written with this very schema, and wholly.
+    ///
+    /// JSON: a field that the schema does not require may be absent or null; every other value must fit its type. When
+    /// a member occurs twice, both must fit and the last one counts.
     pub fn decode(&self, values: &[Option<&[u8]>]) -> Decoded {
-        json::decode(&self.0, values)
+        match &*self.0 {
+            Format::Avro(plan) => rows(&plan.columns, values, |root, bytes| avro::record(plan, root, bytes)),
+            Format::Json(plan) => {
+                let mut unescaped = Vec::new();
+                rows(&plan.columns, values, |root, bytes| json::record(plan, root, bytes, &mut unescaped))
+            }
+        }
     }
+}
+
+/// Reads each value as a row with `read`.
+fn rows(
+    columns: &SchemaRef,
+    values: &[Option<&[u8]>],
+    mut read: impl FnMut(&mut StructColumn, &[u8]) -> refused::Fit,
+) -> Decoded {
+    let capacity = values.len().min(RESERVED_VALUES_MAX / columns.fields().len().max(1));
+    let mut root = StructColumn::new(columns.fields(), capacity);
+    let mut rejected = Vec::new();
+    for (row, value) in values.iter().enumerate() {
+        let kept = root.len();
+        let read = match value {
+            None => Err(Refused::new(RejectCode::NullValue, "the record has no value".into())),
+            Some(bytes) if bytes.len() > VALUE_BYTES_MAX => Err(refused::too_large(format!(
+                "the value has {} bytes, more than {VALUE_BYTES_MAX}",
+                bytes.len()
+            ))),
+            Some(bytes) => read(&mut root, bytes),
+        };
+        if let Err(refused) = read {
+            root.truncate(kept);
+            let (code, message) = refused.into_parts();
+            rejected.push(Rejected { row, code, message });
+        }
+    }
+    let rows = root.len();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = root
+        .finish_children(columns.fields())
+        .and_then(|(children, _)| RecordBatch::try_new_with_options(columns.clone(), children, &options))
+        .expect("columns have the plan's types, equal lengths, ascending offsets and checked UTF-8");
+    Decoded { batch, rejected }
 }
 
 #[cfg(test)]

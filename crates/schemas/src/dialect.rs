@@ -28,7 +28,8 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     Ok(value)
 }
 
-fn deeper_than(value: &Value, left: usize) -> bool {
+/// Whether a document is nested deeper than `left` levels.
+pub(crate) fn deeper_than(value: &Value, left: usize) -> bool {
     match value {
         Value::Array(items) => left == 0 || items.iter().any(|v| deeper_than(v, left - 1)),
         Value::Object(members) => left == 0 || members.values().any(|v| deeper_than(v, left - 1)),

@@ -1,9 +1,10 @@
 //! Subjects and schemas; payload bytes to Arrow and back.
 //!
-//! Owns: the registry (subjects, versions, ids), JSON Schema → Arrow types, decoding and encoding of JSON.
+//! Owns: the registry (subjects, versions, ids); schema → Arrow types and decoding of Avro and JSON; encoding of JSON.
 //! Does not own: offsets, partitions, tables.
 //! Invariants: decoding is a function of (bytes, schema): the same bytes under the same schema give the same row.
 
+mod avro;
 mod calendar;
 pub mod decode;
 mod dialect;
@@ -12,9 +13,13 @@ pub mod registry;
 mod validity;
 pub mod wire;
 
-pub use decode::{DecodeOptions, Decoded, Decoder, RejectCode, Rejected, SetupError, protobuf_message};
+pub use decode::{
+    ALIASES_KEY as AVRO_ALIASES_KEY, DecodeOptions, Decoded, Decoder, RejectCode, Rejected, SetupError,
+    protobuf_message,
+};
 pub use encode::{EncodeError, encode_rows, json_schema_of};
 pub use registry::{
     NewSchema, ReferencedSchema, RegisteredSchema, Registry, RegistryError, ResolvedSchema, SchemaReference,
     SchemaType, SubjectVersion, Version,
 };
+pub use validity::check as check_schema;

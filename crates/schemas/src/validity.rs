@@ -1,18 +1,18 @@
 //! Whether a schema and all it refers to are valid in their format.
 //!
 //! Owns: which judge is asked for which format.
-//! Does not own: the judges (`dialect` for JSON Schema); whether the schema can become columns (`decode`): a registry
+//! Does not own: the judges (`dialect` for JSON Schema, `avro`); whether the schema can become columns (`decode`): a registry
 //! takes what is valid.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::dialect;
 use crate::registry::{ReferencedSchema, ResolvedSchema, SchemaType};
+use crate::{avro, dialect};
 
-/// Says what is wrong and where.
-pub(crate) fn check(resolved: &ResolvedSchema) -> Result<(), String> {
+/// Whether a registry would take a schema; else what is wrong with it and where.
+pub fn check(resolved: &ResolvedSchema) -> Result<(), String> {
     let wanted = resolved.schema.schema_type;
     if let Some(other) = resolved.references.iter().find(|r| r.schema.schema_type != wanted) {
         return Err(format!("its reference {} is no schema of the same type", other.name));
@@ -24,7 +24,7 @@ pub(crate) fn check(resolved: &ResolvedSchema) -> Result<(), String> {
             dialect::check(&document, draft)?;
             dialect::compile(&document, draft, documents(&resolved.references)?).map(|_| ())
         }
-        SchemaType::Avro => Err("AVRO is not supported yet".into()),
+        SchemaType::Avro => avro::check(resolved),
         SchemaType::Protobuf => Err("PROTOBUF is not supported yet".into()),
     }
 }

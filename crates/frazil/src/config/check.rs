@@ -66,21 +66,19 @@ fn check_schema(topic: &TopicBlock, problems: &mut Problems) {
     let Some(schema) = topic.schema.as_ref().filter(|s| !s.text.is_empty()) else { return };
     let key = format!("topics.{}.schema.value", topic.name);
     let shown = schema.file.display();
-    if matches!(schema.file.extension().and_then(|e| e.to_str()), Some("avsc" | "proto")) {
-        let reason =
-            format!("{shown}: Avro and Protobuf are not available yet in this version: use a JSON schema");
-        return problems.add(schema.place.clone(), &key, reason);
-    }
-    if let Err(error) = serde_json::from_str::<serde_json::Value>(&schema.text) {
+    let schema_type = schema.schema_type();
+    if schema_type == SchemaType::Json
+        && let Err(error) = serde_json::from_str::<serde_json::Value>(&schema.text)
+    {
         return problems.add(schema.place.clone(), &key, format!("{shown} is no JSON: {error}"));
     }
-    let registered = RegisteredSchema {
-        id: 1,
-        schema_type: SchemaType::Json,
-        schema: schema.text.clone(),
-        references: Vec::new(),
-    };
-    let decoder = Decoder::new(&ResolvedSchema::alone(registered), &DecodeOptions::default());
+    let registered =
+        RegisteredSchema { id: 1, schema_type, schema: schema.text.clone(), references: Vec::new() };
+    let resolved = ResolvedSchema::alone(registered);
+    if let Err(reason) = schemas::check_schema(&resolved) {
+        return problems.add(schema.place.clone(), &key, format!("{shown}: {reason}"));
+    }
+    let decoder = Decoder::new(&resolved, &DecodeOptions::default());
     if let Err(schemas::SetupError::Unsupported { path, reason, .. }) = decoder {
         problems.add(schema.place.clone(), &key, format!("{shown}: {path}: {reason}"));
     }

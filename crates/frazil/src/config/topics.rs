@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemas::SchemaType;
+
 use super::problem::Place;
 use super::reader::Block;
 
@@ -49,6 +51,17 @@ pub struct SchemaBlock {
     pub text: String,
 }
 
+impl SchemaBlock {
+    /// By the file's name: `.avsc` is Avro, `.proto` Protobuf, anything else JSON Schema.
+    pub(crate) fn schema_type(&self) -> SchemaType {
+        match self.file.extension().and_then(|e| e.to_str()) {
+            Some("avsc") => SchemaType::Avro,
+            Some("proto") => SchemaType::Protobuf,
+            _ => SchemaType::Json,
+        }
+    }
+}
+
 pub(super) const KEYS: &[&str] = &["partitions", "retention", "schema", "iceberg", "config"];
 pub(super) const ICEBERG_KEYS: &[&str] =
     &["mode", "partition_by", "target_lag", "on_invalid", "delete_with_topic"];
@@ -75,7 +88,7 @@ fn read_schema(mut block: Block<'_>, directory: &Path) -> Option<SchemaBlock> {
     let value = block.text_at("value");
     let schema = match value {
         None => {
-            block.problem("value", "is missing: name a JSON schema file");
+            block.problem("value", "is missing: name a schema file");
             None
         }
         Some((place, file)) => {

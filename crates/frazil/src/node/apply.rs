@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use pipelines::Commands;
-use schemas::{NewSchema, SchemaType};
+use schemas::NewSchema;
 use topics::{NewTopic, Topics};
 
 use crate::config::{Config, TopicBlock};
@@ -35,7 +35,7 @@ async fn apply_schema(topic: &TopicBlock, commands: &Commands) -> anyhow::Result
     let Some(schema) = &topic.schema else { return Ok(()) };
     let subject = format!("{}-value", topic.name);
     let new =
-        NewSchema { schema_type: SchemaType::Json, schema: schema.text.clone(), references: Vec::new() };
+        NewSchema { schema_type: schema.schema_type(), schema: schema.text.clone(), references: Vec::new() };
     let version = commands.register_schema(&subject, new).await?;
     tracing::debug!(%subject, version = version.version, id = version.schema.id, "schema registered");
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Owns: paths, bodies and status codes as in Confluent's API description.
 //! Does not own: what is registered (`schemas::Registry`); what registering sets in motion (`pipelines::Commands`).
-//! Invariants: answers claim only what holds: the compatibility level is `NONE`, the only schema type is `JSON`.
+//! Invariants: answers claim only what holds: the compatibility level is `NONE`, the schema types are those that are decoded.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -36,6 +36,8 @@ pub(super) fn router(deps: crate::Deps) -> Router {
         .route("/subjects/{subject}/versions/{version}", get(version).delete(delete_version))
         .route("/subjects/{subject}/versions/{version}/schema", get(version_schema))
         .route("/schemas/types", get(types))
+        .route("/schemas/guids/{guid}", get(schema_by_guid))
+        .route("/schemas/guids/{guid}/ids", get(ids_of_guid))
         .route("/schemas/ids/{id}", get(schema_by_id))
         .route("/schemas/ids/{id}/schema", get(schema_text_by_id))
         .route("/schemas/ids/{id}/subjects", get(subjects_of_id))
@@ -94,7 +96,8 @@ fn parse_schema(body: &[u8]) -> Result<NewSchema, RegistryFault> {
         Some("JSON") => SchemaType::Json,
         Some("PROTOBUF") => SchemaType::Protobuf,
         Some(other) => {
-            let message = format!("Invalid schema type {other}: the type of this registry's schemas is JSON");
+            let message =
+                format!("Invalid schema type {other}: the types of this registry are AVRO and JSON");
             return Err(RegistryFault::invalid(42201, message));
         }
     };
@@ -131,7 +134,9 @@ fn with_schema(mut body: Value, schema: &RegisteredSchema) -> Value {
 }
 
 fn full(found: &SubjectVersion) -> Value {
-    let head = json!({"subject": found.subject, "version": found.version, "id": found.schema.id});
+    let guid = found.schema.guid();
+    let head =
+        json!({"subject": found.subject, "version": found.version, "id": found.schema.id, "guid": guid});
     with_schema(head, &found.schema)
 }
 
@@ -165,7 +170,10 @@ async fn lookup(State(state): State<Registrar>, Path(subject): Path<String>, bod
 async fn register(State(state): State<Registrar>, Path(subject): Path<String>, body: Bytes) -> Answer {
     let schema = parse_schema(&body)?;
     let registered = state.commands.register_schema(&subject, schema).await?;
-    ok(&with_schema(json!({"id": registered.schema.id, "version": registered.version}), &registered.schema))
+    ok(&with_schema(
+        json!({"id": registered.schema.id, "version": registered.version, "guid": registered.schema.guid()}),
+        &registered.schema,
+    ))
 }
 
 async fn versions(
@@ -210,12 +218,30 @@ async fn delete_version(
 }
 
 async fn types() -> Answer {
-    ok(&json!(["JSON"]))
+    ok(&json!(["JSON", "AVRO"]))
 }
 
 async fn schema_by_id(State(state): State<Registrar>, Path(id): Path<String>) -> Answer {
     let id = parse_id(&id)?;
-    ok(&with_schema(json!({}), &*blocking(move || state.registry.by_id(id)).await??))
+    let schema = blocking(move || state.registry.by_id(id)).await??;
+    ok(&with_schema(json!({"guid": schema.guid()}), &schema))
+}
+
+fn parse_guid(text: &str) -> Result<uuid::Uuid, RegistryFault> {
+    uuid::Uuid::try_parse(text)
+        .map_err(|_| RegistryFault::not_found(40403, format!("Schema with GUID {text} not found")))
+}
+
+async fn schema_by_guid(State(state): State<Registrar>, Path(guid): Path<String>) -> Answer {
+    let guid = parse_guid(&guid)?;
+    let schema = blocking(move || state.registry.by_guid(guid)).await??;
+    ok(&with_schema(json!({"guid": guid}), &schema))
+}
+
+async fn ids_of_guid(State(state): State<Registrar>, Path(guid): Path<String>) -> Answer {
+    let guid = parse_guid(&guid)?;
+    let schema = blocking(move || state.registry.by_guid(guid)).await??;
+    ok(&json!([{"context": ".", "id": schema.id}]))
 }
 
 async fn schema_text_by_id(State(state): State<Registrar>, Path(id): Path<String>) -> Answer {

@@ -1,52 +1,83 @@
 //! Columns while they grow.
 //!
 //! Owns: appending to a column and cutting it back, down to its nested columns; turning it into an Arrow array.
-//! Does not own: parsing.
+//! Does not own: parsing; which column a value belongs to.
 //! Invariants: `truncate(n)` leaves exactly what was there when the column had `n` values.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, BooleanBufferBuilder, Date32Array, Float64Array, Int64Array, ListArray, MapArray,
-    NullBufferBuilder, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int32Array, Int64Array, ListArray, MapArray, NullBufferBuilder, StringArray,
+    StructArray, make_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{DataType, Fields};
 use arrow::error::ArrowError;
 
-use super::plan::{Kind, Node, Object, UTC};
-use super::restrictions::{Numbers, Texts};
+/// Room made in advance for each value of a column of bytes.
+const BYTES_PER_VALUE: usize = 8;
 
-/// A growing column of one type.
-pub(super) enum Column<'p> {
-    Boolean { values: BooleanBufferBuilder, nulls: NullBufferBuilder },
-    Integer { values: Vec<i64>, nulls: NullBufferBuilder, allowed: &'p Numbers<i64> },
-    Number { values: Vec<f64>, nulls: NullBufferBuilder, allowed: &'p Numbers<f64> },
-    Text { texts: TextColumn, nulls: NullBufferBuilder, allowed: &'p Texts },
-    Timestamp { values: Vec<i64>, nulls: NullBufferBuilder },
-    Date { values: Vec<i32>, nulls: NullBufferBuilder },
-    Time { values: Vec<i64>, nulls: NullBufferBuilder },
-    Struct(StructColumn<'p>),
-    List(Box<ListColumn<'p>>),
-    Map(Box<MapColumn<'p>>),
+/// A growing column.
+pub(super) enum Column {
+    Boolean {
+        values: BooleanBufferBuilder,
+        nulls: NullBufferBuilder,
+    },
+    /// Also dates.
+    Int {
+        values: Vec<i32>,
+        nulls: NullBufferBuilder,
+    },
+    /// Also times and timestamps.
+    Long {
+        values: Vec<i64>,
+        nulls: NullBufferBuilder,
+    },
+    Float {
+        values: Vec<f32>,
+        nulls: NullBufferBuilder,
+    },
+    Double {
+        values: Vec<f64>,
+        nulls: NullBufferBuilder,
+    },
+    Decimal {
+        values: Vec<i128>,
+        nulls: NullBufferBuilder,
+    },
+    /// Strings too: whoever appends checks that they are UTF-8.
+    Bytes {
+        values: BytesColumn,
+        nulls: NullBufferBuilder,
+    },
+    Fixed {
+        bytes: Vec<u8>,
+        width: usize,
+        nulls: NullBufferBuilder,
+    },
+    Struct(StructColumn),
+    List(Box<ListColumn>),
+    Map(Box<MapColumn>),
 }
 
-/// Strings in one buffer.
-pub(super) struct TextColumn {
+/// Byte strings in one buffer.
+pub(super) struct BytesColumn {
     pub(super) bytes: Vec<u8>,
     ends: Vec<i32>,
 }
 
-/// Objects with known members.
-pub(super) struct StructColumn<'p> {
-    pub(super) plan: &'p Object,
-    pub(super) children: Vec<Column<'p>>,
-    /// The members of the object before, in their order.
+/// Records with known fields.
+pub(super) struct StructColumn {
+    pub(super) children: Vec<Column>,
+    /// The members of the JSON object before, in their order.
     pub(super) habit: Vec<Habit>,
     pub(super) nulls: NullBufferBuilder,
 }
 
-/// A member as it was written in the object before.
+/// A member as it was written in the JSON object before.
 pub(super) struct Habit {
     /// Name with quotes.
     pub(super) literal: Box<[u8]>,
@@ -54,30 +85,24 @@ pub(super) struct Habit {
     pub(super) member: Option<usize>,
 }
 
-/// Arrays.
-pub(super) struct ListColumn<'p> {
-    pub(super) takes_null: bool,
-    pub(super) items: Column<'p>,
+/// Lists.
+pub(super) struct ListColumn {
+    pub(super) items: Column,
     ends: Vec<i32>,
     nulls: NullBufferBuilder,
-    node: &'p Node,
 }
 
-/// Objects with any members.
-pub(super) struct MapColumn<'p> {
-    pub(super) takes_null: bool,
-    pub(super) keys: TextColumn,
-    pub(super) values: Column<'p>,
+/// Maps from strings, or whatever `keys` holds.
+pub(super) struct MapColumn {
+    pub(super) keys: Column,
+    pub(super) values: Column,
     ends: Vec<i32>,
     nulls: NullBufferBuilder,
-    node: &'p Node,
 }
 
-impl TextColumn {
+impl BytesColumn {
     fn new(capacity: usize) -> Self {
-        let mut ends = Vec::with_capacity(capacity + 1);
-        ends.push(0);
-        Self { bytes: Vec::with_capacity(capacity * 8), ends }
+        Self { bytes: Vec::with_capacity(capacity * BYTES_PER_VALUE), ends: ends(capacity) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -85,11 +110,12 @@ impl TextColumn {
     }
 
     /// Where the value begins that is not finished yet.
-    pub(super) fn open_start(&self) -> usize {
-        self.ends.last().map_or(0, |end| *end as usize)
+    fn open_start(&self) -> usize {
+        last_end(&self.ends)
     }
 
     /// Finishes the value whose bytes were pushed; false when the buffer has grown beyond what offsets can address.
+    #[inline]
     pub(super) fn finish_value(&mut self) -> bool {
         match i32::try_from(self.bytes.len()) {
             Ok(end) => {
@@ -108,24 +134,30 @@ impl TextColumn {
         &self.bytes[self.ends[index] as usize..self.ends[index + 1] as usize]
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
+    fn truncate(&mut self, len: usize) {
         self.ends.truncate(len + 1);
         self.bytes.truncate(self.open_start());
     }
+}
 
-    fn finish(self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
-        StringArray::try_new(offsets(self.ends), self.bytes.into(), nulls)
-    }
+fn ends(capacity: usize) -> Vec<i32> {
+    let mut ends = Vec::with_capacity(capacity + 1);
+    ends.push(0);
+    ends
+}
+
+fn last_end(ends: &[i32]) -> usize {
+    ends.last().map_or(0, |end| *end as usize)
 }
 
 fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
     OffsetBuffer::new(ScalarBuffer::from(ends))
 }
 
-impl<'p> StructColumn<'p> {
-    pub(super) fn new(plan: &'p Object, capacity: usize) -> Self {
-        let children = plan.fields.iter().map(|f| Column::new(&f.node, capacity)).collect();
-        Self { plan, children, habit: Vec::new(), nulls: NullBufferBuilder::new(capacity) }
+impl StructColumn {
+    pub(super) fn new(fields: &Fields, capacity: usize) -> Self {
+        let children = fields.iter().map(|f| Column::new(f.data_type(), capacity)).collect();
+        Self { children, habit: Vec::new(), nulls: NullBufferBuilder::new(capacity) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,15 +171,19 @@ impl<'p> StructColumn<'p> {
         }
     }
 
-    /// The children as arrays.
-    pub(super) fn finish_children(self) -> Result<(Vec<ArrayRef>, Option<NullBuffer>), ArrowError> {
-        let children = self.children.into_iter().map(Column::finish).collect::<Result<_, _>>()?;
+    /// The children as arrays of the types of `fields`.
+    pub(super) fn finish_children(
+        self,
+        fields: &Fields,
+    ) -> Result<(Vec<ArrayRef>, Option<NullBuffer>), ArrowError> {
+        let children = self.children.into_iter().zip(fields).map(|(c, f)| c.finish(f.data_type()));
+        let children = children.collect::<Result<_, _>>()?;
         let mut nulls = self.nulls;
         Ok((children, nulls.finish()))
     }
 }
 
-impl<'p> ListColumn<'p> {
+impl ListColumn {
     /// Finishes the list whose items were pushed; false when there are more than offsets can address.
     pub(super) fn finish_value(&mut self) -> bool {
         let Ok(end) = i32::try_from(self.items.len()) else { return false };
@@ -157,10 +193,10 @@ impl<'p> ListColumn<'p> {
     }
 }
 
-impl<'p> MapColumn<'p> {
+impl MapColumn {
     /// First entry of the map that is not finished yet.
     pub(super) fn open_start(&self) -> usize {
-        self.ends.last().map_or(0, |end| *end as usize)
+        last_end(&self.ends)
     }
 
     /// Finishes the map whose entries were pushed; false when there are more than offsets can address.
@@ -171,6 +207,19 @@ impl<'p> MapColumn<'p> {
         true
     }
 
+    /// Positions, ascending, of the open map's entries whose key comes again later.
+    pub(super) fn doubled_keys(&self) -> Vec<usize> {
+        let start = self.open_start();
+        let len = self.keys.len();
+        match &self.keys {
+            Column::Bytes { values, .. } => doubled(start, len, |index| values.value(index)),
+            Column::Int { values, .. } => doubled(start, len, |index| values[index]),
+            Column::Long { values, .. } => doubled(start, len, |index| values[index]),
+            Column::Boolean { values, .. } => doubled(start, len, |index| values.get_bit(index)),
+            _ => Vec::new(),
+        }
+    }
+
     /// Drops the entries of the map that is not finished yet.
     pub(super) fn drop_open(&mut self) {
         let start = self.open_start();
@@ -179,50 +228,68 @@ impl<'p> MapColumn<'p> {
     }
 }
 
-impl<'p> Column<'p> {
-    pub(super) fn new(node: &'p Node, capacity: usize) -> Self {
+fn doubled<K: Eq + Hash>(start: usize, len: usize, key: impl Fn(usize) -> K) -> Vec<usize> {
+    let count = len - start;
+    let key = |position: usize| key(start + position);
+    if count <= 8 {
+        return (0..count).filter(|a| (a + 1..count).any(|b| key(*a) == key(b))).collect();
+    }
+    let mut seen = HashSet::with_capacity(count);
+    let mut doubled: Vec<usize> = (0..count).rev().filter(|position| !seen.insert(key(*position))).collect();
+    doubled.reverse();
+    doubled
+}
+
+impl Column {
+    /// A column of a type that some format maps to.
+    pub(super) fn new(data_type: &DataType, capacity: usize) -> Self {
         let nulls = NullBufferBuilder::new(capacity);
-        let ends = || {
-            let mut ends = Vec::with_capacity(capacity + 1);
-            ends.push(0);
-            ends
-        };
-        match &node.kind {
-            Kind::Boolean => Self::Boolean { values: BooleanBufferBuilder::new(capacity), nulls },
-            Kind::Integer(allowed) => Self::Integer { values: Vec::with_capacity(capacity), nulls, allowed },
-            Kind::Number(allowed) => Self::Number { values: Vec::with_capacity(capacity), nulls, allowed },
-            Kind::Text(allowed) => Self::Text { texts: TextColumn::new(capacity), nulls, allowed },
-            Kind::Timestamp => Self::Timestamp { values: Vec::with_capacity(capacity), nulls },
-            Kind::Date => Self::Date { values: Vec::with_capacity(capacity), nulls },
-            Kind::Time => Self::Time { values: Vec::with_capacity(capacity), nulls },
-            Kind::Struct(object) => Self::Struct(StructColumn::new(object, capacity)),
-            Kind::List(items) => Self::List(Box::new(ListColumn {
-                takes_null: items.nullable,
-                items: Column::new(items, capacity),
-                ends: ends(),
+        match data_type {
+            DataType::Boolean => Self::Boolean { values: BooleanBufferBuilder::new(capacity), nulls },
+            DataType::Int32 | DataType::Date32 => Self::Int { values: Vec::with_capacity(capacity), nulls },
+            DataType::Float32 => Self::Float { values: Vec::with_capacity(capacity), nulls },
+            DataType::Float64 => Self::Double { values: Vec::with_capacity(capacity), nulls },
+            DataType::Decimal128(..) => Self::Decimal { values: Vec::with_capacity(capacity), nulls },
+            DataType::Utf8 | DataType::Binary => Self::Bytes { values: BytesColumn::new(capacity), nulls },
+            DataType::FixedSizeBinary(width) => {
+                let width = usize::try_from(*width).unwrap_or(0);
+                Self::Fixed { bytes: Vec::with_capacity(capacity * width.min(64)), width, nulls }
+            }
+            DataType::Struct(fields) => Self::Struct(StructColumn::new(fields, capacity)),
+            DataType::List(item) => Self::List(Box::new(ListColumn {
+                items: Self::new(item.data_type(), capacity),
+                ends: ends(capacity),
                 nulls,
-                node,
             })),
-            Kind::Map(values) => Self::Map(Box::new(MapColumn {
-                takes_null: values.nullable,
-                keys: TextColumn::new(capacity),
-                values: Column::new(values, capacity),
-                ends: ends(),
-                nulls,
-                node,
-            })),
+            DataType::Map(entries, _) => {
+                let (keys, values) = match entries.data_type() {
+                    DataType::Struct(fields) if fields.len() == 2 => {
+                        (fields[0].data_type(), fields[1].data_type())
+                    }
+                    _ => (&DataType::Utf8, &DataType::Utf8),
+                };
+                Self::Map(Box::new(MapColumn {
+                    keys: Self::new(keys, capacity),
+                    values: Self::new(values, capacity),
+                    ends: ends(capacity),
+                    nulls,
+                }))
+            }
+            // Int64, and times and timestamps in microseconds.
+            _ => Self::Long { values: Vec::with_capacity(capacity), nulls },
         }
     }
 
-    fn nulls(&mut self) -> &mut NullBufferBuilder {
+    pub(super) fn nulls(&mut self) -> &mut NullBufferBuilder {
         match self {
             Self::Boolean { nulls, .. }
-            | Self::Integer { nulls, .. }
-            | Self::Number { nulls, .. }
-            | Self::Text { nulls, .. }
-            | Self::Timestamp { nulls, .. }
-            | Self::Date { nulls, .. }
-            | Self::Time { nulls, .. } => nulls,
+            | Self::Int { nulls, .. }
+            | Self::Long { nulls, .. }
+            | Self::Float { nulls, .. }
+            | Self::Double { nulls, .. }
+            | Self::Decimal { nulls, .. }
+            | Self::Bytes { nulls, .. }
+            | Self::Fixed { nulls, .. } => nulls,
             Self::Struct(column) => &mut column.nulls,
             Self::List(column) => &mut column.nulls,
             Self::Map(column) => &mut column.nulls,
@@ -233,12 +300,13 @@ impl<'p> Column<'p> {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Boolean { nulls, .. }
-            | Self::Integer { nulls, .. }
-            | Self::Number { nulls, .. }
-            | Self::Text { nulls, .. }
-            | Self::Timestamp { nulls, .. }
-            | Self::Date { nulls, .. }
-            | Self::Time { nulls, .. } => nulls.len(),
+            | Self::Int { nulls, .. }
+            | Self::Long { nulls, .. }
+            | Self::Float { nulls, .. }
+            | Self::Double { nulls, .. }
+            | Self::Decimal { nulls, .. }
+            | Self::Bytes { nulls, .. }
+            | Self::Fixed { nulls, .. } => nulls.len(),
             Self::Struct(column) => column.nulls.len(),
             Self::List(column) => column.nulls.len(),
             Self::Map(column) => column.nulls.len(),
@@ -248,15 +316,16 @@ impl<'p> Column<'p> {
     pub(super) fn push_null(&mut self) {
         match self {
             Self::Boolean { values, .. } => values.append(false),
-            Self::Integer { values, .. } | Self::Timestamp { values, .. } | Self::Time { values, .. } => {
-                values.push(0);
-            }
-            Self::Number { values, .. } => values.push(0.0),
-            Self::Date { values, .. } => values.push(0),
-            Self::Text { texts, .. } => texts.ends.push(texts.open_start() as i32),
-            Self::Struct(column) => column.children.iter_mut().for_each(Column::push_null),
-            Self::List(column) => column.ends.push(column.ends.last().copied().unwrap_or(0)),
-            Self::Map(column) => column.ends.push(column.ends.last().copied().unwrap_or(0)),
+            Self::Int { values, .. } => values.push(0),
+            Self::Long { values, .. } => values.push(0),
+            Self::Float { values, .. } => values.push(0.0),
+            Self::Double { values, .. } => values.push(0.0),
+            Self::Decimal { values, .. } => values.push(0),
+            Self::Bytes { values, .. } => values.ends.push(last_end(&values.ends) as i32),
+            Self::Fixed { bytes, width, .. } => bytes.resize(bytes.len() + *width, 0),
+            Self::Struct(column) => column.children.iter_mut().for_each(Self::push_null),
+            Self::List(column) => column.ends.push(last_end(&column.ends) as i32),
+            Self::Map(column) => column.ends.push(last_end(&column.ends) as i32),
         }
         self.nulls().append_null();
     }
@@ -265,16 +334,17 @@ impl<'p> Column<'p> {
     pub(super) fn truncate(&mut self, len: usize) {
         match self {
             Self::Boolean { values, .. } => values.truncate(len),
-            Self::Integer { values, .. } | Self::Timestamp { values, .. } | Self::Time { values, .. } => {
-                values.truncate(len);
-            }
-            Self::Number { values, .. } => values.truncate(len),
-            Self::Date { values, .. } => values.truncate(len),
-            Self::Text { texts, .. } => texts.truncate(len),
+            Self::Int { values, .. } => values.truncate(len),
+            Self::Long { values, .. } => values.truncate(len),
+            Self::Float { values, .. } => values.truncate(len),
+            Self::Double { values, .. } => values.truncate(len),
+            Self::Decimal { values, .. } => values.truncate(len),
+            Self::Bytes { values, .. } => values.truncate(len),
+            Self::Fixed { bytes, width, .. } => bytes.truncate(len * *width),
             Self::Struct(column) => return column.truncate(len),
             Self::List(column) => {
                 column.ends.truncate(len + 1);
-                column.items.truncate(column.ends.last().map_or(0, |end| *end as usize));
+                column.items.truncate(last_end(&column.ends));
             }
             Self::Map(column) => {
                 column.ends.truncate(len + 1);
@@ -284,57 +354,69 @@ impl<'p> Column<'p> {
         self.nulls().truncate(len);
     }
 
-    /// The column as an array.
-    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
-        Ok(match self {
+    /// The column as an array of the type that it was made for.
+    fn finish(self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+        let array: ArrayRef = match self {
             Self::Boolean { mut values, mut nulls } => {
                 Arc::new(BooleanArray::new(values.finish(), nulls.finish()))
             }
-            Self::Integer { values, mut nulls, .. } => {
-                Arc::new(Int64Array::try_new(values.into(), nulls.finish())?)
+            Self::Int { values, mut nulls } => Arc::new(Int32Array::try_new(values.into(), nulls.finish())?),
+            Self::Long { values, mut nulls } => Arc::new(Int64Array::try_new(values.into(), nulls.finish())?),
+            Self::Float { values, mut nulls } => {
+                Arc::new(Float32Array::try_new(values.into(), nulls.finish())?)
             }
-            Self::Number { values, mut nulls, .. } => {
+            Self::Double { values, mut nulls } => {
                 Arc::new(Float64Array::try_new(values.into(), nulls.finish())?)
             }
-            Self::Timestamp { values, mut nulls } => Arc::new(
-                TimestampMicrosecondArray::try_new(values.into(), nulls.finish())?.with_timezone(UTC),
-            ),
-            Self::Date { values, mut nulls } => {
-                Arc::new(Date32Array::try_new(values.into(), nulls.finish())?)
+            Self::Decimal { values, mut nulls } => {
+                let array = Decimal128Array::try_new(values.into(), nulls.finish())?;
+                return Ok(Arc::new(array.with_data_type(data_type.clone())));
             }
-            Self::Time { values, mut nulls } => {
-                Arc::new(Time64MicrosecondArray::try_new(values.into(), nulls.finish())?)
+            Self::Bytes { values: BytesColumn { bytes, ends }, mut nulls } => {
+                let (ends, bytes) = (offsets(ends), bytes.into());
+                if *data_type == DataType::Utf8 {
+                    return Ok(Arc::new(StringArray::try_new(ends, bytes, nulls.finish())?));
+                }
+                return Ok(Arc::new(BinaryArray::try_new(ends, bytes, nulls.finish())?));
             }
-            Self::Text { texts, mut nulls, .. } => Arc::new(texts.finish(nulls.finish())?),
+            Self::Fixed { bytes, width, mut nulls } => {
+                let width = i32::try_from(width).map_err(|e| ArrowError::SchemaError(e.to_string()))?;
+                return Ok(Arc::new(FixedSizeBinaryArray::try_new(width, bytes.into(), nulls.finish())?));
+            }
             Self::Struct(column) => {
-                let types = column.plan.fields.iter().map(|f| Field::new(&f.name, f.node.data_type(), true));
-                let fields: Fields = types.collect();
-                let (children, nulls) = column.finish_children()?;
-                Arc::new(StructArray::try_new(fields, children, nulls)?)
+                let DataType::Struct(fields) = data_type else { return Err(other_type(data_type)) };
+                let (children, nulls) = column.finish_children(fields)?;
+                return Ok(Arc::new(StructArray::try_new(fields.clone(), children, nulls)?));
             }
-            Self::List(column) => finish_list(*column)?,
-            Self::Map(column) => finish_map(*column)?,
-        })
+            Self::List(column) => {
+                let DataType::List(item) = data_type else { return Err(other_type(data_type)) };
+                let ListColumn { items, ends, mut nulls } = *column;
+                let items = items.finish(item.data_type())?;
+                return Ok(Arc::new(ListArray::try_new(item.clone(), offsets(ends), items, nulls.finish())?));
+            }
+            Self::Map(column) => return finish_map(*column, data_type),
+        };
+        retyped(array, data_type)
     }
 }
 
-fn finish_list(column: ListColumn<'_>) -> Result<ArrayRef, ArrowError> {
-    let ListColumn { items, ends, mut nulls, node, .. } = column;
-    let DataType::List(field) = node.data_type() else {
-        return Err(ArrowError::SchemaError("a list column of another type".into()));
-    };
-    Ok(Arc::new(ListArray::try_new(field, offsets(ends), items.finish()?, nulls.finish())?))
+/// The same values under a type that is stored alike: dates, times, timestamps.
+fn retyped(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == data_type {
+        return Ok(array);
+    }
+    Ok(make_array(array.to_data().into_builder().data_type(data_type.clone()).build()?))
 }
 
-fn finish_map(column: MapColumn<'_>) -> Result<ArrayRef, ArrowError> {
-    let MapColumn { keys, values, ends, mut nulls, node, .. } = column;
-    let DataType::Map(field, _) = node.data_type() else {
-        return Err(ArrowError::SchemaError("a map column of another type".into()));
-    };
-    let DataType::Struct(entry) = field.data_type() else {
-        return Err(ArrowError::SchemaError("map entries of another type".into()));
-    };
-    let entries =
-        StructArray::try_new(entry.clone(), vec![Arc::new(keys.finish(None)?), values.finish()?], None)?;
-    Ok(Arc::new(MapArray::try_new(field, offsets(ends), entries, nulls.finish(), false)?))
+fn finish_map(column: MapColumn, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let MapColumn { keys, values, ends, mut nulls } = column;
+    let DataType::Map(field, _) = data_type else { return Err(other_type(data_type)) };
+    let DataType::Struct(entry) = field.data_type() else { return Err(other_type(data_type)) };
+    let children = vec![keys.finish(entry[0].data_type())?, values.finish(entry[1].data_type())?];
+    let entries = StructArray::try_new(entry.clone(), children, None)?;
+    Ok(Arc::new(MapArray::try_new(field.clone(), offsets(ends), entries, nulls.finish(), false)?))
+}
+
+fn other_type(data_type: &DataType) -> ArrowError {
+    ArrowError::SchemaError(format!("a column that was made for another type than {data_type}"))
 }

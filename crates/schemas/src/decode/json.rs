@@ -4,18 +4,18 @@
 //! Does not own: the grammar of tokens (`scanner`, `number`), columns.
 //! Invariants: a record that is rejected leaves no trace in any column.
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
 use serde_json::Value;
 
-use super::column::{Column, Habit, ListColumn, MapColumn, StructColumn, TextColumn};
+use super::RejectCode;
+use super::column::{BytesColumn, Column, Habit, ListColumn, MapColumn, StructColumn};
 use super::number::NoInteger;
 use super::plan::{Kind, Node, Object, Plan};
-use super::{Decoded, RejectCode, Rejected, VALUE_BYTES_MAX};
+use super::refused::{Fit, Refused, mismatch, prepend, prepend_index, too_large};
 use crate::{calendar, dialect};
 
 mod scanner;
 
-use scanner::{Refused, Scanner, mismatch, too_large};
+use scanner::Scanner;
 
 /// Length of Confluent's prefix: a zero byte and four bytes of schema id.
 const WIRE_PREFIX_BYTES: usize = 5;
@@ -24,41 +24,8 @@ const HABITS_MAX: usize = 4096;
 /// Longest name that is remembered.
 const HABIT_BYTES_MAX: usize = 256;
 
-/// Values that room is made for in advance, over all columns.
-const RESERVED_VALUES_MAX: usize = 1 << 20;
-
-type Fit = Result<(), Box<Refused>>;
-
-/// Decodes each value as one record.
-pub(super) fn decode(plan: &Plan, values: &[Option<&[u8]>]) -> Decoded {
-    let capacity = values.len().min(RESERVED_VALUES_MAX / plan.columns.fields().len().max(1));
-    let mut root = StructColumn::new(&plan.root, capacity);
-    let mut rejected = Vec::new();
-    let mut unescaped = Vec::new();
-    for (row, value) in values.iter().enumerate() {
-        let kept = root.len();
-        if let Err(refused) = record(plan, &mut root, *value, &mut unescaped) {
-            root.truncate(kept);
-            let (code, message) = refused.into_parts();
-            rejected.push(Rejected { row, code, message });
-        }
-    }
-    let rows = root.len();
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let batch = root
-        .finish_children()
-        .and_then(|(children, _)| RecordBatch::try_new_with_options(plan.columns.clone(), children, &options))
-        .expect("columns have the plan's types, equal lengths, ascending offsets and checked UTF-8");
-    Decoded { batch, rejected }
-}
-
-fn record(plan: &Plan, root: &mut StructColumn<'_>, value: Option<&[u8]>, unescaped: &mut Vec<u8>) -> Fit {
-    let Some(bytes) = value else {
-        return Err(Refused::new(RejectCode::NullValue, "the record has no value".into()));
-    };
-    if bytes.len() > VALUE_BYTES_MAX {
-        return Err(too_large(format!("the value has {} bytes, more than {VALUE_BYTES_MAX}", bytes.len())));
-    }
+/// Reads a value as the next row of `root`.
+pub(super) fn record(plan: &Plan, root: &mut StructColumn, bytes: &[u8], unescaped: &mut Vec<u8>) -> Fit {
     // JSON cannot begin with a zero byte, so this is Confluent's wire format.
     let bytes = match bytes.first() {
         Some(0) => bytes.get(WIRE_PREFIX_BYTES..).unwrap_or_default(),
@@ -73,7 +40,7 @@ fn record(plan: &Plan, root: &mut StructColumn<'_>, value: Option<&[u8]>, unesca
     if walk.scanner.peek() != Some(b'{') {
         return Err(walk.scanner.other_than("an object"));
     }
-    walk.object(root, 1)?;
+    walk.object(&plan.root, root, 1)?;
     walk.scanner.end()?;
     match &plan.validator {
         None => Ok(()),
@@ -129,8 +96,7 @@ struct Walk<'a, 's> {
 
 impl<'a> Walk<'a, '_> {
     /// Reads an object, at its brace, as the next value of `column`.
-    fn object(&mut self, column: &mut StructColumn<'_>, depth: usize) -> Fit {
-        let plan = column.plan;
+    fn object(&mut self, plan: &Object, column: &mut StructColumn, depth: usize) -> Fit {
         let row = column.len();
         let mut last = None;
         let mut more = self.scanner.open(b'}', depth)?;
@@ -143,7 +109,7 @@ impl<'a> Walk<'a, '_> {
                 if child.len() > row {
                     child.truncate(row);
                 }
-                self.value(child, field.takes_null(), depth)
+                self.value(&field.node, child, field.takes_null(), depth)
                     .map_err(|refused| refused.within(|path| prepend(path, &field.name)))?;
                 last = member;
             } else {
@@ -201,47 +167,47 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Reads a value, at its first byte, as the next value of `column`.
-    fn value(&mut self, column: &mut Column<'_>, takes_null: bool, depth: usize) -> Fit {
+    fn value(&mut self, node: &Node, column: &mut Column, takes_null: bool, depth: usize) -> Fit {
         if self.scanner.peek() == Some(b'n') && takes_null {
             self.scanner.literal(b"null")?;
             column.push_null();
             return Ok(());
         }
-        match column {
-            Column::Text { texts, nulls, allowed } => {
-                self.text(texts)?;
-                let text = texts.value(texts.len() - 1);
+        match (&node.kind, column) {
+            (Kind::Text(allowed), Column::Bytes { values, nulls }) => {
+                self.text(values)?;
+                let text = values.value(values.len() - 1);
                 allowed.check(text).map_err(mismatch)?;
                 nulls.append_non_null();
             }
-            Column::Integer { values, nulls, allowed } => {
+            (Kind::Integer(allowed), Column::Long { values, nulls }) => {
                 let value = self.integer()?;
                 allowed.check(value).map_err(mismatch)?;
                 values.push(value);
                 nulls.append_non_null();
             }
-            Column::Number { values, nulls, allowed } => {
+            (Kind::Number(allowed), Column::Double { values, nulls }) => {
                 let value = self.double()?;
                 allowed.check(value).map_err(mismatch)?;
                 values.push(value);
                 nulls.append_non_null();
             }
-            Column::Timestamp { values, nulls } => {
+            (Kind::Timestamp, Column::Long { values, nulls }) => {
                 values.push(self.moment(
                     calendar::parse_timestamp,
                     "an RFC 3339 timestamp such as 2024-05-01T12:00:00.5Z",
                 )?);
                 nulls.append_non_null();
             }
-            Column::Date { values, nulls } => {
+            (Kind::Date, Column::Int { values, nulls }) => {
                 values.push(self.moment(calendar::parse_date, "a date such as 2024-05-01")?);
                 nulls.append_non_null();
             }
-            Column::Time { values, nulls } => {
+            (Kind::Time, Column::Long { values, nulls }) => {
                 values.push(self.moment(calendar::parse_time, "a time such as 12:00:00.5Z")?);
                 nulls.append_non_null();
             }
-            Column::Boolean { values, nulls } => {
+            (Kind::Boolean, Column::Boolean { values, nulls }) => {
                 values.append(match self.scanner.peek() {
                     Some(b't') => self.scanner.literal(b"true").map(|()| true)?,
                     Some(b'f') => self.scanner.literal(b"false").map(|()| false)?,
@@ -249,18 +215,19 @@ impl<'a> Walk<'a, '_> {
                 });
                 nulls.append_non_null();
             }
-            Column::Struct(column) => match self.scanner.peek() {
-                Some(b'{') => self.object(column, depth + 1)?,
+            (Kind::Struct(object), Column::Struct(column)) => match self.scanner.peek() {
+                Some(b'{') => self.object(object, column, depth + 1)?,
                 _ => return Err(self.scanner.other_than("an object")),
             },
-            Column::List(column) => self.list(column, depth + 1)?,
-            Column::Map(column) => self.map(column, depth + 1)?,
+            (Kind::List(items), Column::List(column)) => self.list(items, column, depth + 1)?,
+            (Kind::Map(values), Column::Map(column)) => self.map(values, column, depth + 1)?,
+            _ => return Err(mismatch("has a column of another type".into())),
         }
         Ok(())
     }
 
     #[inline]
-    fn text(&mut self, texts: &mut TextColumn) -> Fit {
+    fn text(&mut self, texts: &mut BytesColumn) -> Fit {
         if self.scanner.peek() != Some(b'"') {
             return Err(self.scanner.other_than("a string"));
         }
@@ -305,7 +272,7 @@ impl<'a> Walk<'a, '_> {
         parse(string.text(self.unescaped)).ok_or_else(|| start.other_than(what))
     }
 
-    fn list(&mut self, column: &mut ListColumn<'_>, depth: usize) -> Fit {
+    fn list(&mut self, items: &Node, column: &mut ListColumn, depth: usize) -> Fit {
         if self.scanner.peek() != Some(b'[') {
             return Err(self.scanner.other_than("an array"));
         }
@@ -313,7 +280,7 @@ impl<'a> Walk<'a, '_> {
         let mut index = 0_usize;
         while more {
             self.scanner.space();
-            self.value(&mut column.items, column.takes_null, depth)
+            self.value(items, &mut column.items, items.nullable, depth)
                 .map_err(|refused| refused.within(|path| prepend_index(path, index)))?;
             index += 1;
             more = self.scanner.more(b']')?;
@@ -321,23 +288,26 @@ impl<'a> Walk<'a, '_> {
         if column.finish_value() { Ok(()) } else { Err(too_large("the batch holds too many items".into())) }
     }
 
-    fn map(&mut self, column: &mut MapColumn<'_>, depth: usize) -> Fit {
+    fn map(&mut self, values: &Node, column: &mut MapColumn, depth: usize) -> Fit {
         if self.scanner.peek() != Some(b'{') {
             return Err(self.scanner.other_than("an object"));
         }
         let start = self.scanner;
-        self.entries(column, &[], depth)?;
-        let doubled = doubled_keys(column);
+        self.entries(values, column, &[], depth)?;
+        let doubled = column.doubled_keys();
         if !doubled.is_empty() {
             column.drop_open();
             self.scanner = start;
-            self.entries(column, &doubled, depth)?;
+            self.entries(values, column, &doubled, depth)?;
         }
         if column.finish_value() { Ok(()) } else { Err(too_large("the batch holds too many entries".into())) }
     }
 
     /// Reads a map's entries, but for those at the positions in `superseded` (ascending).
-    fn entries(&mut self, column: &mut MapColumn<'_>, superseded: &[usize], depth: usize) -> Fit {
+    fn entries(&mut self, node: &Node, column: &mut MapColumn, superseded: &[usize], depth: usize) -> Fit {
+        let Column::Bytes { values: keys, nulls } = &mut column.keys else {
+            return Err(mismatch("has a column of another type".into()));
+        };
         let mut superseded = superseded.iter().copied().peekable();
         let mut more = self.scanner.open(b'}', depth)?;
         let mut position = 0;
@@ -348,11 +318,12 @@ impl<'a> Walk<'a, '_> {
             if superseded.next_if_eq(&position).is_some() {
                 self.scanner.skip(depth)?;
             } else {
-                key.append_to(&mut column.keys.bytes);
-                if !column.keys.finish_value() {
+                key.append_to(&mut keys.bytes);
+                if !keys.finish_value() {
                     return Err(too_large("the batch holds too much text".into()));
                 }
-                self.value(&mut column.values, column.takes_null, depth).map_err(|refused| {
+                nulls.append_non_null();
+                self.value(node, &mut column.values, node.nullable, depth).map_err(|refused| {
                     let name = key.text(self.unescaped);
                     let name: String = String::from_utf8_lossy(name).chars().take(64).collect();
                     refused.within(|path| prepend(path, &name))
@@ -363,20 +334,6 @@ impl<'a> Walk<'a, '_> {
         }
         Ok(())
     }
-}
-
-/// Positions of the open map's entries whose key comes again later.
-fn doubled_keys(column: &MapColumn<'_>) -> Vec<usize> {
-    let start = column.open_start();
-    let count = column.keys.len() - start;
-    let key = |position: usize| column.keys.value(start + position);
-    if count <= 8 {
-        return (0..count).filter(|a| (a + 1..count).any(|b| key(*a) == key(b))).collect();
-    }
-    let mut seen = std::collections::HashSet::with_capacity(count);
-    let mut doubled: Vec<usize> = (0..count).rev().filter(|position| !seen.insert(key(*position))).collect();
-    doubled.reverse();
-    doubled
 }
 
 /// Remembers which member was at a position. This makes the next record faster, never different.
@@ -390,15 +347,4 @@ fn learn(habit: &mut Vec<Habit>, position: usize, literal: &[u8], member: Option
         Some(known) => *known = learnt,
         None => habit.push(learnt),
     }
-}
-
-fn prepend(path: &mut String, name: &str) {
-    let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
-    path.insert_str(0, dot);
-    path.insert_str(0, name);
-}
-
-fn prepend_index(path: &mut String, index: usize) {
-    let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
-    path.insert_str(0, &format!("[{index}]{dot}"));
 }

@@ -8,6 +8,18 @@ use crate::registry::RegisteredSchema;
 
 mod differential;
 
+/// Numbers that look random and are the same in every run.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit.max(1)
+    }
+}
+
 pub(super) fn decoder(schema: &Value) -> Result<Decoder, SetupError> {
     let schema = RegisteredSchema {
         id: 7,

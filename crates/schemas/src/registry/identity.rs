@@ -8,24 +8,25 @@ use base::SchemaId;
 use serde_json::Value;
 
 use super::{RegistryError, SCHEMA_BYTES_MAX, SchemaReference, SchemaType};
-use crate::dialect;
+use crate::{avro, dialect};
 
 /// The identity of a schema whose references stand for the ids `referenced`: its type, normalized text and
 /// references. White space and the spelling of numbers never count. The order of members counts in JSON Schema, since
-/// columns follow it.
+/// columns follow it; Avro's attributes may come in any order.
 pub(super) fn of(
     schema_type: SchemaType,
     text: &str,
     references: &[SchemaReference],
     referenced: &[SchemaId],
 ) -> Result<String, RegistryError> {
+    let invalid = |reason| RegistryError::InvalidSchema { reason };
     if text.len() > SCHEMA_BYTES_MAX {
         let reason = format!("it is longer than {SCHEMA_BYTES_MAX} bytes");
-        return Err(RegistryError::InvalidSchema { reason });
+        return Err(invalid(reason));
     }
     let normalized = match schema_type {
-        SchemaType::Json => dialect::parse(text).map_err(|reason| RegistryError::InvalidSchema { reason })?,
-        SchemaType::Avro => return Err(RegistryError::UnsupportedType("AVRO".into())),
+        SchemaType::Json => dialect::parse(text).map_err(invalid)?,
+        SchemaType::Avro => avro::normalized(&avro::parse(text).map_err(invalid)?),
         SchemaType::Protobuf => return Err(RegistryError::UnsupportedType("PROTOBUF".into())),
     };
     let references: Vec<Value> = references

@@ -7,7 +7,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        let dir = std::env::temp_dir().join(format!("frazil-registry-{}", uuid::Uuid::new_v4()));
+        let dir = std::env::temp_dir().join(format!("frazil-registry-{}", Uuid::new_v4()));
         std::fs::create_dir_all(&dir).expect("temporary directory");
         Self(dir)
     }
@@ -30,6 +30,10 @@ fn control(dir: &Path) -> storage::Control {
 
 fn json(schema: &str) -> NewSchema {
     NewSchema { schema_type: SchemaType::Json, schema: schema.into(), references: Vec::new() }
+}
+
+fn avro(schema: &str) -> NewSchema {
+    NewSchema { schema_type: SchemaType::Avro, ..json(schema) }
 }
 
 fn field(name: &str) -> NewSchema {
@@ -137,10 +141,20 @@ fn bad_schemas_are_refused_with_a_reason() {
         assert!(error.starts_with("Invalid schema: "), "{error}");
         assert!(error.contains(word), "{word}: {error}");
     }
-    for schema_type in [SchemaType::Avro, SchemaType::Protobuf] {
-        let schema = NewSchema { schema_type, ..field("x") };
-        assert!(matches!(registry.register("s", schema), Err(RegistryError::UnsupportedType(_))));
+    for (schema, word) in [
+        ("{", "no JSON"),
+        (r#"{"type":"record","name":"r"}"#, "fields"),
+        (r#"{"type":"record","name":"r","fields":[{"name":"a","type":"Unknown"}]}"#, "Unknown"),
+        (r#"{"type":"record","name":"r","fields":[{"name":"1","type":"int"}]}"#, "1"),
+        (r#"{"type":"enum","name":"e","symbols":["A","A"]}"#, "symbol"),
+        (r#"["int","int"]"#, "nion"),
+        (&deep, "deeper"),
+    ] {
+        let error = registry.register("s", avro(schema)).expect_err(word).to_string();
+        assert!(error.starts_with("Invalid schema: ") && error.contains(word), "{word}: {error}");
     }
+    let schema = NewSchema { schema_type: SchemaType::Protobuf, ..field("x") };
+    assert!(matches!(registry.register("s", schema), Err(RegistryError::UnsupportedType(_))));
     for subject in ["", "a\nb", &"x".repeat(2000)] {
         let refused = registry.register(subject, field("x"));
         assert!(matches!(refused, Err(RegistryError::InvalidSubject { .. })));
@@ -282,6 +296,30 @@ fn schemas_are_found_by_guid() {
     drop(registry);
     let registry = place.open();
     assert_eq!(registry.by_guid(x.guid()).expect("known").id, x.id);
-    let unknown = uuid::Uuid::from_u128(1);
+    let unknown = Uuid::from_u128(1);
     assert!(matches!(registry.by_guid(unknown), Err(RegistryError::GuidNotFound(guid)) if guid == unknown));
+}
+
+#[test]
+fn avro_schemas_refer_to_types_by_name() {
+    let place = Place::new();
+    let registry = place.open();
+    let money =
+        r#"{"type":"record","name":"Money","namespace":"shop","fields":[{"name":"cents","type":"long"}]}"#;
+    let first = registry.register("money", avro(money)).expect("register").schema;
+    let spaced = r#"{ "name":"Money", "type":"record","namespace":"shop",
+        "fields":[{"type":{"type":"long"},"name":"cents"}]}"#;
+    assert_eq!(registry.register("other", avro(spaced)).expect("the same").schema.id, first.id);
+    let order = r#"{"type":"record","name":"Order","fields":[{"name":"price","type":"shop.Money"}]}"#;
+    let error = registry.register("order", avro(order)).expect_err("no reference").to_string();
+    assert!(error.contains("shop.Money"), "{error}");
+    let reference = SchemaReference { name: "shop.Money".into(), subject: "money".into(), version: 1 };
+    let order = NewSchema { references: vec![reference.clone()], ..avro(order) };
+    let order = registry.register("order", order).expect("register").schema;
+    assert_eq!(registry.resolve(order.id).expect("resolve").references[0].schema.id, first.id);
+    registry.register("json", field("x")).expect("register");
+    let other = SchemaReference { subject: "json".into(), ..reference };
+    let mixed = NewSchema { references: vec![other], ..avro("\"long\"") };
+    let error = registry.register("mixed", mixed).expect_err("a JSON schema in Avro").to_string();
+    assert!(error.contains("no schema of the same type"), "{error}");
 }

@@ -7,46 +7,8 @@
 use std::borrow::Cow;
 
 use super::super::number::Number;
+use super::super::refused::{Refused, mismatch, too_large};
 use super::super::{RejectCode, VALUE_DEPTH_MAX};
-
-/// Why a record is refused, and where in it.
-#[derive(Debug)]
-pub(super) struct Refused {
-    code: RejectCode,
-    /// Field names from the root, as far as they are known; malformed text has none.
-    path: String,
-    message: String,
-}
-
-impl Refused {
-    #[cold]
-    pub(super) fn new(code: RejectCode, message: String) -> Box<Self> {
-        Box::new(Self { code, path: String::new(), message })
-    }
-
-    /// Says in which field it happened; for text that does not parse the byte position says it better.
-    pub(super) fn within(mut self: Box<Self>, prepend: impl FnOnce(&mut String)) -> Box<Self> {
-        if self.code == RejectCode::SchemaMismatch {
-            prepend(&mut self.path);
-        }
-        self
-    }
-
-    pub(super) fn into_parts(self: Box<Self>) -> (RejectCode, String) {
-        let Self { code, path, message } = *self;
-        (code, if path.is_empty() { message } else { format!("field `{path}`: {message}") })
-    }
-}
-
-#[cold]
-pub(super) fn mismatch(message: String) -> Box<Refused> {
-    Refused::new(RejectCode::SchemaMismatch, message)
-}
-
-#[cold]
-pub(super) fn too_large(message: String) -> Box<Refused> {
-    Refused::new(RejectCode::TooLarge, message)
-}
 
 /// A position in a record.
 #[derive(Debug, Clone, Copy)]

@@ -157,17 +157,6 @@ fn field(name: &str, value: &Tree) -> Option<Value> {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % limit.max(1)
-    }
-}
-
 const SEEDS: &[&str] = &[
     r#"{"id":"b2c3","qty":17,"px":12.75,"ok":true,"ts":"2024-05-01T12:34:56.789012Z","note":null,"tags":["a","b"],"in":{"x":3}}"#,
     r#"{"id": "ü\u00e9\ud83d\ude00", "note": "x\n", "qty": 3.0, "px": -1e-3, "in": {"y": [1, {"z": null}], "x": -4}}"#,
