@@ -164,6 +164,16 @@ impl ProcessNode {
         }
     }
 
+    /// Lets the node account for every offset of a table; the error is what it found.
+    pub fn verify(&self, table: &str) -> Result<()> {
+        let (status, body) = http(self.ports.admin(), "POST", &format!("/v1/tables/{table}/verify"), "")?;
+        let report: serde_json::Value = serde_json::from_str(&body).with_context(|| body.clone())?;
+        if status != 200 || report["ok"] != true {
+            bail!("verify {table}: {status} {body}");
+        }
+        Ok(())
+    }
+
     /// Registers a JSON schema.
     pub fn register_schema(&self, subject: &str, schema: &str) -> Result<()> {
         let body = serde_json::json!({ "schemaType": "JSON", "schema": schema }).to_string();

@@ -89,6 +89,7 @@ fn a_topic_created_again_starts_anew_and_keeps_its_table() -> Result<()> {
     produce(&world, "t", 10, 15)?;
     ensure!(values(&world, "t")? == numbers(0, 15), "hot after re-creation: {:?}", values(&world, "t")?);
     node.wait_until_committed("t", Duration::from_secs(30))?;
+    node.verify("t")?;
     ensure!(values(&world, "t")? == numbers(0, 15), "cold after re-creation: {:?}", values(&world, "t")?);
     node.kill()?;
     let node = world.start()?;
@@ -141,6 +142,7 @@ fn an_older_log_is_told_and_resumed_on_command() -> Result<()> {
     world.frazil(&["table", "resume", "t", "--replay"])?;
     wait_for_state(&node, "t", "running")?;
     node.wait_until_committed("t", Duration::from_secs(30))?;
+    node.verify("t")?;
     let found = values(&world, "t")?;
     for number in numbers(100, 105) {
         ensure!(found.contains(&number), "{number} is missing after resume: {found:?}");

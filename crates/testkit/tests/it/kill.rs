@@ -145,6 +145,7 @@ fn run(
         return Ok(Err(fault));
     }
     node.wait_until_committed("storm", Duration::from_secs(60))?;
+    node.verify("storm")?;
     Ok(check_tables(world, &read)?)
 }
 

@@ -98,6 +98,10 @@ fn chain(seed: u64, lying: bool) -> Result<()> {
             } else {
                 check(&parts, &mut known).await?;
             }
+            if cut == CUTS_PER_CHAIN {
+                let report = parts.commands.verify_table("t").await?;
+                ensure!(report.ok, "verify: {:?}", report.findings);
+            }
             if lying {
                 disk.lie();
             }

@@ -22,6 +22,7 @@ fn aborted_records_are_rows_nowhere() -> Result<()> {
     let args = ["mix", "--kafka-port", &kafka, "--postgres-port", &postgres, "--topic", "tx"];
     let committed = python("transactions.py", &args, "")?;
     node.wait_until_committed("tx", Duration::from_secs(60))?;
+    node.verify("tx")?;
     let rows = |freshness: &str| {
         world.frazil(&[
             "sql",
