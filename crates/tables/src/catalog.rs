@@ -29,9 +29,6 @@ use crate::manifests::LiveEntry;
 use crate::settings::Settings;
 use metadata_files::MetadataCache;
 
-#[cfg(test)]
-pub(crate) use conditional::injected;
-
 /// Name of a table: namespace levels and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableIdent {
@@ -130,8 +127,8 @@ struct Inner {
     leases: Leases,
     marks: Marks,
     changes: watch::Sender<u64>,
-    #[cfg(test)]
-    faults: injected::Faults,
+    #[cfg(any(test, feature = "sabotage"))]
+    faults: crate::failpoints::Faults,
 }
 
 impl Tables {
@@ -146,7 +143,7 @@ impl Tables {
             settings,
             deps,
             changes: watch::Sender::new(0),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "sabotage"))]
             faults: Default::default(),
         }));
         let namespace = vec![tables.settings().default_namespace.clone()];
@@ -154,6 +151,11 @@ impl Tables {
             Ok(()) | Err(CatalogError::NamespaceExists(_)) => Ok(tables),
             Err(e) => Err(e),
         }
+    }
+
+    #[cfg(any(test, feature = "sabotage"))]
+    pub(crate) fn planned_faults(&self) -> &crate::failpoints::Faults {
+        &self.0.faults
     }
 
     /// Limits and defaults.

@@ -9,6 +9,7 @@ mod cache;
 pub mod catalog;
 pub mod columns;
 pub mod commit;
+pub mod failpoints;
 #[cfg(test)]
 mod fixture;
 mod leases;

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Table, Tables};
 use crate::commit::snapshot::schema_for;
+use crate::failpoints::Step;
 use crate::leases::Lease;
 use crate::manifests::OWN_MARK;
 pub(crate) use align::Matching;
@@ -271,7 +272,9 @@ impl TableWriter {
         }
         location.push_str(&format!("{}{OWN_MARK}.parquet", Uuid::now_v7()));
         self.lease.add(&location);
+        self.tables.step(Step::BeforeDataFile).await?;
         self.tables.objects().put_new(&location, finished.bytes.clone()).await?;
+        self.tables.step(Step::AfterDataFile).await?;
         let file = finished.data_file(location, partition.clone(), self.spec.spec_id())?;
         self.written.files.push(file);
         Ok(())

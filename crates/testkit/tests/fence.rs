@@ -35,6 +35,8 @@ async fn two_owners(runtime: &tokio::runtime::Runtime) -> Result<Result<(), Stri
     let all = parts.snapshots("t", &mut HashMap::new()).await?;
     let last = all.last().context("a snapshot")?;
     let verdict = check_snapshot(last, &BTreeMap::from([(0, 10)]), &BTreeSet::new()).map(|_| ());
+    let report = parts.commands.verify_table("t").await?;
+    ensure!(report.ok == verdict.is_ok(), "verify says {:?}, the checker {verdict:?}", report.findings);
     parts.abandon().await;
     Ok(verdict)
 }

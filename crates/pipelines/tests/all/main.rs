@@ -2,6 +2,7 @@
 
 mod node;
 
+mod failpoints;
 mod materialize;
 mod publish;
 mod recovery;

@@ -13,6 +13,7 @@ use super::metadata_files::next_location;
 use super::pointers::{self, Pointer};
 use super::{CatalogError, Table, TableIdent, Tables};
 use crate::commit::CommitError;
+use crate::failpoints::Step;
 use crate::maintenance::refs::refs_of;
 
 /// Attempts of one commit when others move the pointer first but its requirements still hold.
@@ -123,8 +124,10 @@ impl Tables {
         let lease = self.lease();
         lease.add(&location);
         self.write_metadata(&location, &metadata).await?;
-        #[cfg(test)]
-        self.0.faults.strike(injected::At::BeforePointer)?;
+        self.step(Step::BeforePointer).await.map_err(CatalogError::from)?;
+        if self.is_overtaken() {
+            return Err(CommitError::RequirementFailed(format!("{} has changed", current.ident)));
+        }
         let (ident, old) = (current.ident.clone(), Arc::clone(&current.metadata_location));
         let new = Pointer { uuid: metadata.uuid(), metadata_location: location.clone() };
         let moved = self
@@ -152,8 +155,7 @@ impl Tables {
         }
         self.remember_metadata(&location, &metadata);
         self.changed();
-        #[cfg(test)]
-        self.0.faults.strike(injected::At::AfterPointer)?;
+        self.step(Step::AfterPointer).await.map_err(CatalogError::from)?;
         self.remove_expired(&metadata, &built.expired_metadata_logs).await;
         let ident = current.ident.clone();
         Ok(Some(Table { ident, metadata, metadata_location: location.into() }))
@@ -200,41 +202,4 @@ fn check_refs(before: &TableMetadata, built: &TableMetadataBuildResult) -> Resul
 fn failed_requirement(error: &iceberg::Error) -> String {
     let message = error.message();
     message.strip_prefix("Requirement failed: ").unwrap_or(message).to_owned()
-}
-
-/// Faults that tests inject: the error is reported, what came before it stays done.
-#[cfg(test)]
-pub(crate) mod injected {
-    use parking_lot::Mutex;
-
-    use super::CatalogError;
-
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum At {
-        BeforePointer,
-        AfterPointer,
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Faults(Mutex<Vec<At>>);
-
-    impl Faults {
-        pub(crate) fn add(&self, at: At) {
-            self.0.lock().push(at);
-        }
-
-        pub(super) fn strike(&self, at: At) -> Result<(), CatalogError> {
-            let mut planned = self.0.lock();
-            let Some(index) = planned.iter().position(|p| *p == at) else { return Ok(()) };
-            planned.remove(index);
-            let source = std::io::Error::other("injected: the reply was lost");
-            Err(storage::ControlError::Open { path: format!("{at:?}"), source }.into())
-        }
-    }
-
-    impl super::Tables {
-        pub(crate) fn faults(&self) -> &Faults {
-            &self.0.faults
-        }
-    }
 }

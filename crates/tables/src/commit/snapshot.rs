@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::catalog::{CatalogError, Table, Tables};
 use crate::commit::CommitError;
 use crate::commit::layout::Layout;
+use crate::failpoints::Step;
 use crate::leases::Lease;
 use crate::manifests::{self, EncodedManifest, OWN_MARK};
 use crate::progress::{self, COMMIT_ID_KEY, Carried, PROGRESS_KEY, Progress};
@@ -129,6 +130,7 @@ impl Tables {
     ) -> Result<ManifestFile, CatalogError> {
         lease.add(&encoded.file.manifest_path);
         self.objects().put_new(&encoded.file.manifest_path, encoded.bytes).await?;
+        self.step(Step::AfterManifest).await?;
         Ok(encoded.file)
     }
 
@@ -169,6 +171,7 @@ impl Tables {
         let parent_id = parent.map(|p| p.snapshot_id());
         let bytes = manifests::encode_list(list, change.snapshot_id, parent_id, sequence).await?;
         self.objects().put_new(&list_location, bytes).await.map_err(CatalogError::from)?;
+        self.step(Step::AfterManifestList).await.map_err(CatalogError::from)?;
         files.push(list_location.clone());
         let snapshot = Snapshot::builder()
             .with_snapshot_id(change.snapshot_id)

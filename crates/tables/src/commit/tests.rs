@@ -5,7 +5,7 @@ use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
 use iceberg::{TableRequirement, TableUpdate};
 
 use super::*;
-use crate::catalog::injected::At;
+use crate::failpoints::{Mishap::Unavailable, Step};
 use crate::fixture::{Fixture, advance, at, rows, schema, source};
 use crate::progress::{Advance, PROGRESS_KEY, Position, Recorded};
 use crate::{Settings, TableIdent, Tables};
@@ -88,14 +88,14 @@ async fn the_same_range_is_committed_once() {
 async fn a_lost_reply_is_looked_up() {
     let f = Fixture::new();
     let ident = new_table(&f).await;
-    f.tables.faults().add(At::AfterPointer);
+    f.tables.faults().add(Step::AfterPointer, Unavailable);
     let outcome = append(&f, &ident, 0, 10).await;
     assert!(is_committed(&outcome), "our commit id is on the chain: {outcome:?}");
-    f.tables.faults().add(At::BeforePointer);
-    f.tables.faults().add(At::BeforePointer);
+    f.tables.faults().add(Step::BeforePointer, Unavailable);
+    f.tables.faults().add(Step::BeforePointer, Unavailable);
     assert!(is_committed(&append(&f, &ident, 10, 20).await), "not made: made again");
-    f.tables.faults().add(At::AfterPointer);
-    f.tables.faults().add(At::BeforePointer);
+    f.tables.faults().add(Step::AfterPointer, Unavailable);
+    f.tables.faults().add(Step::BeforePointer, Unavailable);
     assert!(is_committed(&append(&f, &ident, 20, 30).await));
     assert_eq!(f.ids(&ident).await, (0..30).collect::<Vec<_>>());
     assert_eq!(f.tables.load(&ident).await.expect("load").snapshots().len(), 3);
@@ -105,8 +105,8 @@ async fn a_lost_reply_is_looked_up() {
 async fn an_outcome_that_stays_unknown_is_said_so_and_loses_nothing() {
     let f = Fixture::with(Settings { commit_attempts: 2, ..Settings::default() });
     let ident = new_table(&f).await;
-    f.tables.faults().add(At::BeforePointer);
-    f.tables.faults().add(At::BeforePointer);
+    f.tables.faults().add(Step::BeforePointer, Unavailable);
+    f.tables.faults().add(Step::BeforePointer, Unavailable);
     let outcome = append(&f, &ident, 0, 10).await;
     let Err(e @ CommitError::Unknown { .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(e.kind(), ErrorKind::Unavailable);

@@ -1,0 +1,90 @@
+//! Something goes wrong at each named step between staging and acknowledgement: every batch is committed by exactly one
+//! snapshot, and every offset is accounted for.
+
+use std::time::Duration;
+
+use tables::failpoints::{Mishap, Step};
+
+use crate::node::{Node, TempDir};
+
+async fn start(dir: &TempDir) -> Node {
+    Node::start(dir.path()).await
+}
+
+/// Lets the mishap strike the first commit of ten records; `dead_letters` lets it strike the dead-letter table.
+async fn strike(step: Step, mishap: Mishap, dead_letters: bool) {
+    let case = format!("{step:?} {mishap:?} {dead_letters}");
+    let dir = TempDir::new();
+    let mut node = start(&dir).await;
+    node.schema("t", &[("id", "integer")]).await;
+    // Only asked for, or the mishap would strike before the test looks.
+    node.table("t", 1, &[("redpanda.iceberg.target.lag.ms", "3600000")]).await;
+    node.produce_ids("t", 0, 0..10).await;
+    if dead_letters {
+        node.produce("t", 0, &["bad"]).await;
+    }
+    node.tables.faults().add(step, mishap);
+    let mut struck = node.tables.faults().struck();
+    let commands = node.commands.clone();
+    let first = tokio::spawn(async move { commands.commit_now("t").await.is_ok() });
+    struck.wait_for(|times| *times == 1).await.unwrap_or_else(|_| panic!("{case}: never passed"));
+    if mishap == Mishap::Hang {
+        // As after kill -9: nothing that was on its way goes on.
+        node.supervisor.stop(Duration::from_millis(50)).await;
+        first.abort();
+        drop(node);
+        node = start(&dir).await;
+    } else {
+        first.await.unwrap_or_else(|error| panic!("{case}: {error}"));
+    }
+    let committed = node.commands.commit_now("t").await;
+    assert!(committed.is_ok(), "{case}: {committed:?}");
+    node.produce_ids("t", 0, 10..20).await;
+    node.commit("t").await;
+    let ids: Vec<i64> = node.rows("t").await.into_iter().map(|(_, _, id)| id).collect();
+    assert_eq!(ids, (0..20).collect::<Vec<_>>(), "{case}");
+    let table = node.tables.load(&node.tables.ident("t")).await.expect("load");
+    let batches: Vec<_> =
+        table.snapshots().into_iter().filter_map(|s| s.summary.get("added-records").cloned()).collect();
+    assert_eq!(batches, ["10", "10"], "{case}: one snapshot for each batch");
+    let report = node.commands.verify_table("t").await.expect("verify");
+    assert!(report.ok, "{case}: {report:?}");
+    assert_eq!(report.dead_letter_rows, u64::from(dead_letters), "{case}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_each_batch_is_committed_once() {
+    for dead_letters in [false, true] {
+        for step in Step::ALL {
+            strike(step, Mishap::Unavailable, dead_letters).await;
+            strike(step, Mishap::Hang, dead_letters).await;
+        }
+        strike(Step::BeforePointer, Mishap::Conflict, dead_letters).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_owner_is_fenced() {
+    let dir = TempDir::new();
+    let node = start(&dir).await;
+    node.schema("t", &[("id", "integer")]).await;
+    node.table("t", 1, &[("redpanda.iceberg.target.lag.ms", "3600000")]).await;
+    node.produce_ids("t", 0, 0..10).await;
+    // The first owner hangs before its commit; a second one of the same table takes over.
+    node.tables.faults().add(Step::AfterDataFile, Mishap::Hang);
+    let mut struck = node.tables.faults().struck();
+    let commands = node.commands.clone();
+    let stale = tokio::spawn(async move { commands.commit_now("t").await });
+    struck.wait_for(|times| *times == 1).await.expect("struck");
+    let supervisor = base::Supervisor::new(tokio::runtime::Handle::current());
+    let second = pipelines::Commands::start_with(crate::node::settings(), node.deps(supervisor.clone()))
+        .await
+        .expect("the second owner");
+    second.commit_now("t").await.expect("the second owner commits");
+    let report = second.verify_table("t").await.expect("verify");
+    assert!(report.ok && report.rows == 10, "{report:?}");
+    stale.abort();
+    supervisor.stop(Duration::from_millis(50)).await;
+    node.supervisor.stop(Duration::from_millis(50)).await;
+}
