@@ -64,8 +64,11 @@ fn the_worked_example_is_valid() {
         schema: config.topics[0].schema.clone().expect("a schema").text,
         references: Vec::new(),
     };
-    schemas::Decoder::new(&schemas::ResolvedSchema::alone(schema), &schemas::DecodeOptions::default())
-        .expect("a schema of columns");
+    schemas::Decoder::new(
+        &schemas::ResolvedSchema::alone(schema.clone()),
+        &schemas::DecodeOptions::default(),
+    )
+    .expect("a schema of columns");
     let data = std::fs::read_to_string(trading.join("trades.ndjson")).expect("data");
     let schema: serde_json::Value = serde_json::from_str(&schema.schema).expect("JSON");
     for line in data.lines() {
