@@ -101,6 +101,10 @@ impl Exchange {
         Ok((Self { mechanism, user, credential, header, client_first_bare, server_first, nonce }, answer))
     }
 
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
     /// Reads `c=…,r=nonce,p=proof`. Gives the user and the last answer.
     pub fn finish(self, message: &[u8]) -> Result<(String, Vec<u8>), ScramError> {
         let message = text(message)?;

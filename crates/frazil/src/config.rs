@@ -12,6 +12,7 @@ mod nearest;
 mod pipelines;
 mod problem;
 mod reader;
+mod security;
 mod server;
 mod topics;
 mod tree;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use groups::GroupBlock;
 pub use pipelines::PipelineBlock;
 pub use problem::{Place, Problem, Problems};
+pub use security::SecurityBlock;
 pub(crate) use server::refuse_beyond_loopback;
 pub use server::{BrokerBlock, ListenBlock};
 pub use topics::TopicBlock;
@@ -44,6 +46,7 @@ pub struct Config {
     pub pipelines: Vec<PipelineBlock>,
     pub listen: ListenBlock,
     pub broker: BrokerBlock,
+    pub security: SecurityBlock,
     /// `observability.logs.level`.
     pub log_level: Option<String>,
 }
@@ -108,7 +111,7 @@ impl Config {
         self.read_topics(&mut block, &directory);
         self.read_pipelines(&mut block, &directory);
         if let Some(server) = block.block("server") {
-            server::read(server, &mut self.listen, &mut self.broker);
+            server::read(server, &mut self.listen, &mut self.broker, &mut self.security);
         }
         if let Some(observability) = block.block("observability") {
             server::read_observability(observability, &mut self.log_level);

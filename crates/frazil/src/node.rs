@@ -33,7 +33,7 @@ const THREAD_STACK_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
     pub data_dir: PathBuf,
-    /// Address of all doors; only loopback is allowed as long as doors have no authentication.
+    /// Address of all doors; only loopback is allowed, since all but Kafka's have no authentication.
     pub host: IpAddr,
     pub ports: Ports,
     /// Put into effect at start.
@@ -76,6 +76,7 @@ pub struct Node {
 /// Everything between the disk and the doors, from the bottom up.
 #[derive(Debug, Clone)]
 struct Parts {
+    access: access::Access,
     topics: topics::Topics,
     registry: schemas::Registry,
     tables: tables::Tables,
@@ -94,7 +95,12 @@ struct Runtimes {
 impl Node {
     /// Binds the ports, opens the data directory, puts the configuration into effect, opens the doors.
     pub async fn start(settings: NodeSettings) -> anyhow::Result<Self> {
-        let listeners = Listeners::bind(settings.host, settings.ports)?;
+        let kafka = settings.config.listen.kafka_address.as_ref().map(|(address, _)| *address);
+        if let Some(address) = kafka {
+            tracing::warn!(%address, "the Kafka door listens beyond this machine, without TLS: what passes can be read");
+        }
+        let listeners =
+            Listeners::bind_kafka_on(kafka.unwrap_or(settings.host), settings.host, settings.ports)?;
         Self::start_on(listeners, settings).await
     }
 
@@ -187,9 +193,10 @@ async fn open(
 ) -> anyhow::Result<Parts> {
     let config = settings.config.clone();
     let limits = settings.limits.clone();
+    let security = config.security.clone();
     let parts = open_parts(settings, &supervisor, compute).await?;
     let ready = match apply::apply(&config, &parts.commands, &parts.topics).await {
-        Ok(()) => open_doors(listeners, limits, &parts, supervisor.clone()),
+        Ok(()) => open_doors(listeners, limits, &security, &parts, supervisor.clone()),
         Err(error) => Err(error),
     };
     if let Err(error) = ready {
@@ -213,7 +220,7 @@ async fn open_parts(
         let (supervisor, clock, compute) = (supervisor.clone(), Arc::clone(&clock), compute.clone());
         tokio::task::spawn_blocking(move || open_below(settings, &supervisor, clock, compute)).await??
     };
-    let (control, topics, registry, tables, engine) = below;
+    let (control, access, topics, registry, tables, engine) = below;
     let commands = pipelines::Commands::start(pipelines::commands::Deps {
         topics: topics.clone(),
         registry: registry.clone(),
@@ -225,7 +232,7 @@ async fn open_parts(
         compute,
     })
     .await?;
-    Ok(Parts { topics, registry, tables, engine, commands, clock })
+    Ok(Parts { access, topics, registry, tables, engine, commands, clock })
 }
 
 /// Tables store the places of their files as addresses, in which `..` has no meaning. Links stay as they are: what they
@@ -238,7 +245,8 @@ fn without_parents(path: PathBuf) -> std::io::Result<PathBuf> {
     path.canonicalize()
 }
 
-type Below = (storage::Control, topics::Topics, schemas::Registry, tables::Tables, queries::Engine);
+type Below =
+    (storage::Control, access::Access, topics::Topics, schemas::Registry, tables::Tables, queries::Engine);
 
 /// What opens with blocking reads: storage, the three strangers above it, queries.
 fn open_below(
@@ -248,13 +256,16 @@ fn open_below(
     compute: Handle,
 ) -> anyhow::Result<Below> {
     use storage::layout;
+    let users = settings.config.security.clone();
     // storage
     let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
     let data_dir = without_parents(settings.data_dir).context("cannot use the data directory")?;
     let directory = storage::DataDirectory::open(Arc::clone(&disk), &data_dir)?;
     let control = storage::Control::open(directory.disk(), &layout::control_file(directory.path()))?;
     let objects = storage::Objects::local(Arc::clone(&disk), layout::warehouse_dir(directory.path()));
-    // topics | schemas | tables
+    // access | topics | schemas | tables
+    let access = access::Access::open(control.clone(), users.access())?;
+    users.provide(&access)?;
     let topics = topics::Topics::open(
         settings.log,
         topics::embedded::Deps { directory, control: control.clone(), clock: Arc::clone(&clock) },
@@ -276,18 +287,21 @@ fn open_below(
             compute,
         },
     );
-    Ok((control, topics, registry, tables, engine))
+    Ok((control, access, topics, registry, tables, engine))
 }
 
 /// The doors, each on its bound sockets.
 fn open_doors(
     listeners: Listeners,
     limits: gateway::admission::Limits,
+    security: &crate::config::SecurityBlock,
     parts: &Parts,
     supervisor: Supervisor,
 ) -> anyhow::Result<()> {
     use gateway::http::Door;
     let deps = gateway::Deps {
+        access: parts.access.clone(),
+        authentication: security.authentication,
         topics: parts.topics.clone(),
         registry: parts.registry.clone(),
         tables: parts.tables.clone(),
@@ -297,7 +311,7 @@ fn open_doors(
         clock: Arc::clone(&parts.clock),
         responses: gateway::admission::ResponseBudget::new(limits.response_bytes_max),
     };
-    let doors = listeners.open()?;
+    let doors = listeners.open(security.advertised_host.clone())?;
     for (listener, listen) in doors.kafka {
         gateway::kafka::serve(listener, listen, limits.clone(), deps.clone());
     }

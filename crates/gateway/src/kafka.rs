@@ -1,7 +1,7 @@
 //! The Kafka door.
 //!
 //! Owns: accepting connections on the Kafka port, what this node calls itself towards Kafka clients.
-//! Does not own: records (topics), topics that are tables (pipelines), limits shared with other doors (admission).
+//! Does not own: who may do what (access), records (topics), topics that are tables (pipelines), limits shared with other doors (admission).
 //! Invariants: every connection is a supervised task of its own, so that nothing one client sends can reach another.
 
 mod connection;
@@ -9,6 +9,7 @@ mod errors;
 mod frame;
 mod handlers;
 mod reply;
+mod session;
 mod shape;
 mod versions;
 
@@ -29,6 +30,22 @@ const NODE_ID: i32 = 0;
 /// Pause after a failed accept, which mostly means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Passwords that are hashed at the same time.
+const HASHING_AT_ONCE: usize = 2;
+
+/// Whether clients have to say who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Authentication {
+    /// Everybody is `User:ANONYMOUS`.
+    #[default]
+    None,
+    /// By SASL, with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    Sasl {
+        /// How long a session lasts before it has to be renewed (`connections.max.reauth.ms`, KIP-368).
+        session: Option<Duration>,
+    },
+}
+
 /// What requests are answered from.
 #[derive(Debug)]
 struct Broker {
@@ -38,6 +55,10 @@ struct Broker {
     host: StrBytes,
     port: i32,
     cluster_id: StrBytes,
+    access: ::access::Access,
+    authentication: Authentication,
+    /// Turns in hashing passwords.
+    hashing: Semaphore,
     request_bytes_max: usize,
     unsynced: ProduceGate,
     responses: ResponseBudget,
@@ -72,6 +93,9 @@ pub fn serve(listener: TcpListener, listen: crate::Listen, limits: Limits, deps:
         host: StrBytes::from_string(listen.advertised_host.clone()),
         port: listen.addr.port().into(),
         cluster_id: StrBytes::from_string(deps.topics.log_id().to_string()),
+        access: deps.access,
+        authentication: deps.authentication,
+        hashing: Semaphore::new(HASHING_AT_ONCE),
         request_bytes_max: limits.request_bytes_max,
         unsynced: ProduceGate::new(deps.topics.settings().unsynced_bytes_max),
         topics: deps.topics,

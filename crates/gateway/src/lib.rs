@@ -16,6 +16,9 @@ use std::net::SocketAddr;
 /// What doors stand on.
 #[derive(Debug, Clone)]
 pub struct Deps {
+    pub access: access::Access,
+    /// Of the Kafka door; the others have none yet and listen on loopback only.
+    pub authentication: kafka::Authentication,
     pub topics: topics::Topics,
     pub registry: schemas::Registry,
     pub tables: tables::Tables,

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         check_pipeline(pipeline, &declared, problems);
     }
     check_cycles(&config.pipelines, problems);
+    super::server::check_kafka_address(&config.listen, &config.security, problems);
 }
 
 fn check_properties(topic: &TopicBlock, problems: &mut Problems) {

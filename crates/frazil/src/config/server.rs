@@ -4,8 +4,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use gateway::kafka::Authentication;
+
 use super::groups::GroupBlock;
+use super::problem::{Place, Problems};
 use super::reader::Block;
+use super::security::{self, SecurityBlock};
 
 /// Ports of the doors; none keeps the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct ListenBlock {
     pub catalog: Option<u16>,
     pub http: Option<u16>,
     pub postgres: Option<u16>,
+    /// Where the Kafka door listens if that is not where the others do, and where it was said.
+    pub kafka_address: Option<(IpAddr, Place)>,
 }
 
 /// Kafka's broker settings; none keeps the default.
@@ -58,10 +64,19 @@ pub(super) const BROKER_KEYS: &[&str] = &[
 ];
 pub(super) const DOORS: &[&str] = &["kafka", "schema_registry", "catalog", "http", "postgres"];
 
-pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock, broker: &mut BrokerBlock) {
+pub(super) fn read(
+    mut block: Block<'_>,
+    listen: &mut ListenBlock,
+    broker: &mut BrokerBlock,
+    security: &mut SecurityBlock,
+) {
     if let Some(mut doors) = block.block("listen") {
+        let place = doors.place_of("kafka").map(|(place, _)| place);
+        if let Some((address, port)) = doors.parsed("kafka", parse_address) {
+            listen.kafka = Some(port);
+            listen.kafka_address = place.filter(|_| !address.is_loopback()).map(|place| (address, place));
+        }
         for (name, slot) in [
-            ("kafka", &mut listen.kafka),
             ("schema_registry", &mut listen.schema_registry),
             ("catalog", &mut listen.catalog),
             ("http", &mut listen.http),
@@ -74,12 +89,12 @@ pub(super) fn read(mut block: Block<'_>, listen: &mut ListenBlock, broker: &mut 
         doors.close(DOORS, &["flight_sql", "s3"]);
     }
     if let Some(settings) = block.block("kafka") {
-        read_broker(settings, broker);
+        read_broker(settings, broker, security);
     }
     block.close(&["listen", "kafka"], &["auth", "tls", "limits"]);
 }
 
-fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock) {
+fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock, security: &mut SecurityBlock) {
     if let Some(count) = block.number("num.partitions", 1) {
         broker.partitions_default = Some(count);
     }
@@ -92,7 +107,9 @@ fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock) {
     });
     broker.replication_factor_max = factor.or(broker.replication_factor_max);
     broker.groups.read(&mut block);
-    block.close(BROKER_KEYS, &[]);
+    security::read(&mut block, security);
+    let known: Vec<&str> = [BROKER_KEYS, security::KEYS].concat();
+    block.close(&known, &[]);
 }
 
 pub(super) fn read_observability(mut block: Block<'_>, log_level: &mut Option<String>) {
@@ -113,6 +130,11 @@ pub(super) fn read_observability(mut block: Block<'_>, log_level: &mut Option<St
 
 /// `9092`, `127.0.0.1:9092`, `localhost:9092` or `[::1]:9092`; other addresses are refused.
 fn parse_listen(text: &str) -> Result<u16, String> {
+    let (address, port) = parse_address(text)?;
+    refuse_beyond_loopback(address).map(|()| port)
+}
+
+fn parse_address(text: &str) -> Result<(IpAddr, u16), String> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     let port = port
         .parse::<u16>()
@@ -122,10 +144,29 @@ fn parse_listen(text: &str) -> Result<u16, String> {
         "" | "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
         host => host.parse().map_err(|_| format!("`{host}` is no IP address"))?,
     };
-    refuse_beyond_loopback(address).map(|()| port)
+    Ok((address, port))
 }
 
-/// Doors have no authentication yet, so only this machine may reach them.
+/// Whether the Kafka door may listen there: beyond this machine those who come have to say who they are.
+pub(super) fn check_kafka_address(listen: &ListenBlock, security: &SecurityBlock, problems: &mut Problems) {
+    let Some((address, place)) = &listen.kafka_address else { return };
+    let key = "server.listen.kafka";
+    if security.authentication == Authentication::None {
+        let reason = format!(
+            "listening on {address} would let anybody on the network in: set `server.kafka.authentication: sasl`, or \
+             listen on 127.0.0.1"
+        );
+        problems.add(place.clone(), key, reason);
+    } else if address.is_unspecified() && security.advertised_host.is_none() {
+        let reason = format!(
+            "clients cannot be told to connect to {address}: name this machine in \
+             `server.kafka.advertised.host.name`"
+        );
+        problems.add(place.clone(), key, reason);
+    }
+}
+
+/// The other doors have no authentication yet, so only this machine may reach them.
 pub(crate) fn refuse_beyond_loopback(address: IpAddr) -> Result<(), String> {
     if address.is_loopback() {
         return Ok(());

@@ -18,7 +18,11 @@ impl Directory {
     }
 
     fn load(&self, name: &str) -> Result<Config, Problems> {
-        let variables = |name: &str| (name == "PARTITIONS").then(|| "6".to_owned());
+        let variables = |name: &str| match name {
+            "PARTITIONS" => Some("6".to_owned()),
+            "KAFKA_ADMIN_PASSWORD" => Some("a password".to_owned()),
+            _ => None,
+        };
         Config::load_with(&self.0.join(name), &variables)
     }
 
@@ -218,7 +222,7 @@ server:
         ("14: pipelines.q.sql", "missing"),
         ("14: pipelines.q.trigger", "missing"),
         ("15: pipelines.q.into.topic", "missing"),
-        ("17: server.listen.kafka", "server.auth"),
+        ("17: server.listen.kafka", "server.kafka.authentication"),
     ] {
         assert!(
             problems.iter().any(|p| p.starts_with(&format!("{line}: ")) && p.contains(part)),
@@ -335,4 +339,50 @@ fn hostile_yaml_is_refused() {
     assert!(!Directory::new(&[("frazil.yaml", &deep)]).problems("frazil.yaml").is_empty());
     let missing = Config::load(Path::new("/nowhere/frazil.yaml")).expect_err("missing");
     assert!(missing.to_string().contains("/nowhere/frazil.yaml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn users_of_the_kafka_door() {
+    let text = r#"version: 1
+server:
+  listen: { kafka: "0.0.0.0:9092" }
+  kafka:
+    authentication: sasl
+    super.users: "User:admin;User:ops"
+    connections.max.reauth.ms: 60000
+    advertised.host.name: broker.example.org
+    users:
+      admin: ${ADMIN_PASSWORD}
+"#;
+    let directory = Directory::new(&[("frazil.yaml", text)]);
+    let variables = |name: &str| (name == "ADMIN_PASSWORD").then(|| "hush".to_owned());
+    let config = Config::load_with(&directory.0.join("frazil.yaml"), &variables).expect("a configuration");
+    let session = Some(std::time::Duration::from_secs(60));
+    assert_eq!(config.security.authentication, gateway::kafka::Authentication::Sasl { session });
+    let access = config.security.access();
+    assert_eq!(access.super_users, ["User:admin", "User:ops"]);
+    assert!(!access.open_by_default, "whoever is nobody may do nothing");
+    assert_eq!(config.security.users.len(), 1);
+    assert!(!format!("{config:?}").contains("hush"), "a password is printed");
+    assert!(Config::default().security.access().open_by_default);
+    for (text, part) in [
+        ("authentication: yes", "none or sasl"),
+        ("super.users: admin", "write User:admin"),
+        ("users: { a: '' }", "empty"),
+        ("users: { a: [x] }", "must be a password"),
+        ("connections.max.reauth.ms: -1", "no whole number"),
+        ("allow.everyone.if.no.acl.found: perhaps", "neither true nor false"),
+    ] {
+        let text = format!("version: 1\nserver:\n  kafka:\n    {text}\n");
+        let problems = Directory::new(&[("frazil.yaml", &text)]).problems("frazil.yaml");
+        assert!(problems.len() == 1 && problems[0].contains(part), "{part}: {problems:#?}");
+    }
+    // Beyond this machine only for those who say who they are, and under a name that can be connected to.
+    let listen = |kafka: &str| {
+        let text =
+            format!("version: 1\nserver:\n  listen: {{ kafka: '0.0.0.0:9092' }}\n  kafka: {{ {kafka} }}\n");
+        Directory::new(&[("frazil.yaml", &text)]).problems("frazil.yaml")
+    };
+    assert!(listen("authentication: none")[0].contains("authentication: sasl"));
+    assert!(listen("authentication: sasl")[0].contains("advertised.host.name"));
 }

@@ -117,8 +117,13 @@ pub(super) struct Doors {
 impl Listeners {
     /// Binds every port, or none.
     pub fn bind(host: IpAddr, ports: Ports) -> anyhow::Result<Self> {
+        Self::bind_kafka_on(host, host, ports)
+    }
+
+    /// The same with the Kafka door on another address, for which the configuration has made sure of authentication.
+    pub(super) fn bind_kafka_on(kafka: IpAddr, host: IpAddr, ports: Ports) -> anyhow::Result<Self> {
         crate::config::refuse_beyond_loopback(host).map_err(anyhow::Error::msg)?;
-        let kafka = bind(host, ports.kafka, "Kafka")?;
+        let kafka = bind(kafka, ports.kafka, "Kafka")?;
         let registry = bind(host, ports.registry, "schema registry")?;
         let catalog = bind(host, ports.catalog, "Iceberg REST catalog")?;
         let admin = bind(host, ports.admin, "status and metrics")?;
@@ -147,24 +152,25 @@ impl Listeners {
     }
 
     /// Hands the sockets to the runtime that this is called on.
-    pub(super) fn open(self) -> anyhow::Result<Doors> {
-        let host = self.endpoints.kafka.ip().to_string();
-        let open = |sockets: Vec<TcpListener>| -> anyhow::Result<Sockets> {
+    pub(super) fn open(self, kafka_host: Option<String>) -> anyhow::Result<Doors> {
+        let kafka_host = kafka_host.unwrap_or_else(|| self.endpoints.kafka.ip().to_string());
+        let host = self.endpoints.admin.ip().to_string();
+        let open = |sockets: Vec<TcpListener>, host: &str| -> anyhow::Result<Sockets> {
             sockets
                 .into_iter()
                 .map(|socket| {
                     let addr = socket.local_addr()?;
                     let listener = tokio::net::TcpListener::from_std(socket)?;
-                    Ok((listener, Listen { addr, advertised_host: host.clone() }))
+                    Ok((listener, Listen { addr, advertised_host: host.to_owned() }))
                 })
                 .collect()
         };
         Ok(Doors {
-            kafka: open(self.kafka)?,
-            registry: open(self.registry)?,
-            catalog: open(self.catalog)?,
-            admin: open(self.admin)?,
-            postgres: open(self.postgres)?,
+            kafka: open(self.kafka, &kafka_host)?,
+            registry: open(self.registry, &host)?,
+            catalog: open(self.catalog, &host)?,
+            admin: open(self.admin, &host)?,
+            postgres: open(self.postgres, &host)?,
         })
     }
 }
@@ -174,7 +180,8 @@ fn bind(host: IpAddr, port: u16, door: &'static str) -> anyhow::Result<Vec<TcpLi
     let first = bind_one(host, port, door)?;
     let port_bound = first.local_addr()?.port();
     let mut sockets = vec![first];
-    if host.is_ipv4() {
+    // Beyond this machine nobody is told `localhost`.
+    if host.is_ipv4() && host.is_loopback() {
         match bind_one(IpAddr::V6(Ipv6Addr::LOCALHOST), port_bound, door) {
             Ok(second) => sockets.push(second),
             // Somebody else behind `localhost` would get our clients. Of a port that nobody chose it is no matter.

@@ -21,6 +21,7 @@ use super::Broker;
 use super::frame::{self, FrameError};
 use super::handlers::{self, Answer};
 use super::reply::{Reply, ReplyError};
+use super::session::Session;
 use crate::admission::{Admission, ByteBudget, BytePermit};
 
 /// Requests of one connection that may wait for their answers.
@@ -56,6 +57,8 @@ pub(super) enum Close {
     /// The codec refused what had the right shape.
     Decode(String),
     Reply(ReplyError),
+    /// Who is there was not said, or not proven.
+    Unauthenticated(String),
     /// Produce with acks=0 has no other way to hear of an error.
     Unacknowledged(String),
     /// A defect of this program.
@@ -69,7 +72,10 @@ impl fmt::Display for Close {
             Self::Truncated { got } => write!(f, "closed by the client {got} bytes into a request"),
             Self::Io(e) => write!(f, "connection lost: {e}"),
             Self::Shutdown => f.write_str("the node is stopping"),
-            Self::Silent(limit) => write!(f, "nothing was sent for {limit:?} after connecting"),
+            Self::Silent(limit) => write!(
+                f,
+                "nothing was sent for {limit:?} by a client that has just connected or not said who it is"
+            ),
             Self::Idle(limit) => write!(f, "idle for {limit:?}"),
             Self::SlowRequest { got, of, limit } => {
                 write!(f, "a request of {of} bytes was not complete after {limit:?}: {got} had come")
@@ -78,6 +84,7 @@ impl fmt::Display for Close {
             Self::Frame(e) => e.fmt(f),
             Self::Decode(e) => write!(f, "a request that does not decode: {e}"),
             Self::Reply(e) => e.fmt(f),
+            Self::Unauthenticated(e) => write!(f, "not authenticated: {e}"),
             Self::Unacknowledged(e) => write!(f, "an append with acks=0 failed: {e}"),
             Self::Internal(e) => write!(f, "internal error: {e}"),
         }
@@ -130,6 +137,7 @@ pub(super) async fn serve(
         budget: admission.byte_budget(),
         admission,
         line,
+        session: Session::new(Arc::clone(&broker), peer),
         broker,
         peer,
     };
@@ -158,6 +166,7 @@ struct Reader<R> {
     admission: Admission,
     budget: ByteBudget,
     line: mpsc::Sender<InLine>,
+    session: Session,
     broker: Arc<Broker>,
     peer: SocketAddr,
 }
@@ -183,7 +192,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn read_request(&mut self, first: bool) -> Result<(), Close> {
         self.await_byte(first).await?;
         let limits = self.admission.limits();
-        let (limit, max) = (limits.request_timeout, limits.request_bytes_max);
+        let (limit, max) = (limits.request_timeout, self.session.frame_bytes_max());
         let mut prefix = [0; 4];
         match timeout(limit, self.stream.read_exact(&mut prefix)).await {
             Err(_) => return Err(Close::SlowRequest { got: 0, of: 4, limit }),
@@ -192,7 +201,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             Ok(result) => result.map_err(Close::Io)?,
         };
-        let length = frame::length(prefix, max)?;
+        let length = match self.session.takes_bare_token() {
+            true => frame::token_length(prefix, max)?,
+            false => frame::length(prefix, max)?,
+        };
         // Waiting here is what holds a client back, so it is not part of the request's time.
         let mut permit = self.budget.take(length.min(ADMISSION_STEP)).await;
         let mut body = BytesMut::with_capacity(length.min(ADMISSION_STEP));
@@ -200,14 +212,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Err(_) => return Err(Close::SlowRequest { got: body.len(), of: length, limit }),
             Ok(result) => result?,
         }
-        let answer = handlers::dispatch(&self.broker, self.peer, body.freeze()).await?;
+        let answer = handlers::dispatch(&mut self.session, &self.broker, self.peer, body.freeze()).await?;
         let queued = self.line.send(InLine { answer, _permit: permit }).await;
-        queued.map_err(|_| Close::Internal("nobody writes the answers".to_owned()))
+        queued.map_err(|_| Close::Internal("nobody writes the answers".to_owned()))?;
+        self.session.failure().map_or(Ok(()), Err)
     }
 
     /// Waits until the next request begins.
     async fn await_byte(&mut self, first: bool) -> Result<(), Close> {
         let limits = self.admission.limits();
+        // Whoever has not said who they are may not hold a connection for long either.
+        let first = first || !self.session.is_known();
         let limit = if first { limits.first_byte_timeout } else { limits.idle_timeout };
         loop {
             match timeout(limit, self.stream.fill_buf()).await {

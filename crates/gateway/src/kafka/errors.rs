@@ -5,6 +5,7 @@
 //! Invariants: every match is exhaustive, so that a new error does not compile until it has a code here; errors that
 //! pass map to codes that clients retry, errors that stay map to codes that they do not.
 
+use ::access::AccessError;
 use base::{ErrorKind, Fault};
 use kafka_protocol::ResponseError as Code;
 use pipelines::CommandError;
@@ -13,6 +14,16 @@ use topics::{AppendError, DeleteRecordsError, ReadError, TopicError, Transaction
 
 /// No error.
 pub(super) const NONE: i16 = 0;
+
+/// Users and ACLs.
+pub(super) fn access(error: &AccessError) -> Code {
+    match error {
+        AccessError::TooManyBindings | AccessError::TooManyUsers => Code::PolicyViolation,
+        AccessError::UserName(_) | AccessError::Credential(_) => Code::UnacceptableCredential,
+        AccessError::NoCredential { .. } => Code::ResourceNotFound,
+        AccessError::Control(_) => Code::KafkaStorageError,
+    }
+}
 
 /// Producing.
 pub(super) fn append(error: &AppendError) -> Code {

@@ -29,8 +29,8 @@ pub(super) enum Parsed {
 /// Why a frame is refused. The connection is closed: there is no telling where the next frame would begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("a request of {length} bytes, {HEADER_BYTES_MIN} to {max} are taken{}", show_hint(*.hint))]
-    Length { length: i32, max: usize, hint: Option<&'static str> },
+    #[error("a request of {length} bytes, {min} to {max} are taken{}", show_hint(*.hint))]
+    Length { length: i32, min: usize, max: usize, hint: Option<&'static str> },
     #[error("a request that ends within its header")]
     ShortHeader,
     #[error("api key {0}, which is not served here")]
@@ -52,10 +52,19 @@ const HEADER_BYTES_MIN: usize = 10;
 
 /// Reads the length of a frame.
 pub(super) fn length(prefix: [u8; 4], max: usize) -> Result<usize, FrameError> {
+    length_from(HEADER_BYTES_MIN, prefix, max)
+}
+
+/// Reads the length of a token that has no request around it.
+pub(super) fn token_length(prefix: [u8; 4], max: usize) -> Result<usize, FrameError> {
+    length_from(0, prefix, max)
+}
+
+fn length_from(min: usize, prefix: [u8; 4], max: usize) -> Result<usize, FrameError> {
     let length = i32::from_be_bytes(prefix);
     match usize::try_from(length) {
-        Ok(n) if (HEADER_BYTES_MIN..=max).contains(&n) => Ok(n),
-        _ => Err(FrameError::Length { length, max, hint: other_protocol(prefix) }),
+        Ok(n) if (min..=max).contains(&n) => Ok(n),
+        _ => Err(FrameError::Length { length, min, max, hint: other_protocol(prefix) }),
     }
 }
 

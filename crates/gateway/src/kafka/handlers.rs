@@ -1,10 +1,11 @@
 //! From a frame to the work that answers it.
 //!
-//! Owns: decoding a checked request, choosing its handler.
+//! Owns: decoding a checked request, choosing its handler, by way of `rights`.
 //! Does not own: the order of answers (`connection`).
 //! Invariants: `dispatch` runs in request order and starts appends before it returns; everything else happens when
 //! the answer is awaited, so a request sees the effects of the ones before it on its connection.
 
+mod acls;
 mod api_versions;
 mod cluster;
 mod configs;
@@ -18,56 +19,94 @@ mod quorum;
 mod quotas;
 mod records;
 mod replicas;
+mod rights;
 mod topic_partitions;
 mod topics;
 mod transactions;
+mod users;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ::access::Operation;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kafka_protocol::messages::{HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use super::Broker;
 use super::connection::Close;
 use super::frame::{self, Header, Parsed};
 use super::reply::Reply;
+use super::session::{Caller, Session};
 use super::versions::Api;
 
 /// What a request comes to: a reply, nothing (acks=0), or the end of the connection.
 pub(super) type Answer = BoxFuture<'static, Result<Option<Reply>, Close>>;
 
-/// Operations that everybody may do while there is no authorizer, as bits by AclOperation's codes.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
-const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
 /// The value of a field with operations that was not asked for.
 const NOT_ASKED: i32 = i32::MIN;
 
+/// What a request comes with.
+struct Asked {
+    caller: Caller,
+    broker: Arc<Broker>,
+    peer: SocketAddr,
+    client_id: Bytes,
+    header: Header,
+    body: Bytes,
+}
+
 /// Reads `frame` and starts the work on it.
-pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Bytes) -> Result<Answer, Close> {
+pub(super) async fn dispatch(
+    session: &mut Session,
+    broker: &Arc<Broker>,
+    peer: SocketAddr,
+    frame: Bytes,
+) -> Result<Answer, Close> {
+    if session.takes_bare_token() {
+        let token = session.bare_token(frame).await;
+        let reply = token.map(Reply::bare).transpose()?;
+        return Ok(async move { Ok(reply) }.boxed());
+    }
     let (header, client_id, body) = match frame::parse(frame)? {
         Parsed::Request { header, client_id, body } => (header, client_id, body),
         Parsed::UnknownApiVersions { correlation_id } => {
             return api_versions::unknown_version(correlation_id);
         }
     };
-    tracing::trace!(%peer, api = ?header.served.api, version = header.version, "kafka request");
-    let broker = Arc::clone(broker);
-    Ok(match header.served.api {
-        Api::Produce => return produce::start(&broker, header, decode(&header, body)?).await,
-        Api::Fetch => fetch::answer(broker, header, decode(&header, body)?).boxed(),
-        Api::ListOffsets => reply(header, offsets::list(broker, header.version, decode(&header, body)?)),
-        Api::OffsetForLeaderEpoch => reply(header, offsets::for_leader_epoch(broker, decode(&header, body)?)),
-        Api::Metadata => reply(header, metadata::describe(broker, header.version, decode(&header, body)?)),
-        Api::ApiVersions => reply(header, api_versions::list(header.version, decode(&header, body)?)),
-        Api::DescribeQuorum => {
-            reply(header, quorum::describe(broker, header.version, decode(&header, body)?))
+    let (api, version) = (header.served.api, header.version);
+    tracing::trace!(%peer, ?api, version, "kafka request");
+    // The three that are answered whoever asks; for all others there has to be a caller.
+    let caller = match api {
+        Api::ApiVersions => return Ok(reply(header, api_versions::list(version, decode(&header, body)?))),
+        Api::SaslHandshake => {
+            let answer = session.handshake(version, &decode(&header, body)?);
+            return Ok(reply(header, std::future::ready(answer)));
         }
-        Api::DescribeCluster => reply(header, cluster::describe(broker, decode(&header, body)?)),
+        Api::SaslAuthenticate => {
+            let answer = session.authenticate(version, decode(&header, body)?).await;
+            return Ok(reply(header, std::future::ready(answer)));
+        }
+        api => session.caller(api)?,
+    };
+    let asked = Asked { caller, broker: Arc::clone(broker), peer, client_id, header, body };
+    dispatch_known(asked).await
+}
+
+/// The requests of callers.
+async fn dispatch_known(asked: Asked) -> Result<Answer, Close> {
+    let header = asked.header;
+    match header.served.api {
+        Api::Produce => {
+            produce::start(&asked.caller, &asked.broker, header, decode(&header, asked.body)?).await
+        }
+        Api::Fetch => {
+            let request = decode(&header, asked.body)?;
+            Ok(fetch::answer(asked.caller, asked.broker, header, request).boxed())
+        }
         Api::InitProducerId
         | Api::AddPartitionsToTxn
         | Api::AddOffsetsToTxn
@@ -75,11 +114,9 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         | Api::WriteTxnMarkers
         | Api::DescribeProducers
         | Api::DescribeTransactions
-        | Api::ListTransactions => return dispatch_transaction(broker, header, body),
-        Api::FindCoordinator => {
-            reply(header, groups::find_coordinator(broker, header.version, decode(&header, body)?))
-        }
-        Api::OffsetCommit
+        | Api::ListTransactions => dispatch_transaction(asked),
+        Api::FindCoordinator
+        | Api::OffsetCommit
         | Api::TxnOffsetCommit
         | Api::ConsumerGroupHeartbeat
         | Api::ConsumerGroupDescribe
@@ -91,91 +128,198 @@ pub(super) async fn dispatch(broker: &Arc<Broker>, peer: SocketAddr, frame: Byte
         | Api::LeaveGroup
         | Api::ListGroups
         | Api::DescribeGroups
-        | Api::DeleteGroups => return dispatch_group(broker, peer, &client_id, header, body),
-        Api::CreateTopics => reply(header, topics::create(broker, header.version, decode(&header, body)?)),
-        Api::DeleteTopics => reply(header, topics::delete(broker, header.version, decode(&header, body)?)),
-        Api::CreatePartitions => reply(header, topics::add_partitions(broker, decode(&header, body)?)),
-        Api::DescribeConfigs => {
-            reply(header, configs::describe(broker, header.version, decode(&header, body)?))
+        | Api::DeleteGroups => dispatch_group(asked),
+        Api::ListOffsets
+        | Api::OffsetForLeaderEpoch
+        | Api::Metadata
+        | Api::DescribeCluster
+        | Api::DescribeTopicPartitions
+        | Api::CreateTopics
+        | Api::DeleteTopics
+        | Api::CreatePartitions
+        | Api::DescribeConfigs
+        | Api::AlterConfigs
+        | Api::IncrementalAlterConfigs
+        | Api::DeleteRecords => dispatch_topic(asked),
+        _ => dispatch_cluster(asked),
+    }
+}
+
+/// The requests about topics, their properties and their records.
+fn dispatch_topic(asked: Asked) -> Result<Answer, Close> {
+    let Asked { caller, broker, header, body, .. } = asked;
+    let version = header.version;
+    match header.served.api {
+        Api::ListOffsets => {
+            ask(header, body, move |r| rights::records::list_offsets(caller, broker, version, r))
         }
-        Api::AlterConfigs => reply(header, configs::replace(broker, decode(&header, body)?)),
-        Api::IncrementalAlterConfigs => reply(header, configs::alter(broker, decode(&header, body)?)),
-        Api::DeleteRecords => reply(header, records::delete(broker, decode(&header, body)?)),
-        Api::AlterReplicaLogDirs => reply(header, log_dirs::alter(broker, decode(&header, body)?)),
-        Api::DescribeLogDirs => reply(header, log_dirs::describe(broker, decode(&header, body)?)),
-        Api::ElectLeaders => reply(header, replicas::elect(broker, decode(&header, body)?)),
-        Api::AlterPartitionReassignments => reply(header, replicas::reassign(broker, decode(&header, body)?)),
-        Api::ListPartitionReassignments => {
-            reply(header, replicas::list_reassignments(broker, decode(&header, body)?))
+        Api::OffsetForLeaderEpoch => {
+            ask(header, body, move |r| rights::records::for_leader_epoch(caller, broker, r))
         }
-        Api::DescribeClientQuotas => reply(header, quotas::describe(broker, decode(&header, body)?)),
-        Api::AlterClientQuotas => reply(header, quotas::alter(broker, decode(&header, body)?)),
-        Api::ListConfigResources => {
-            reply(header, configs::list(broker, header.version, decode(&header, body)?))
+        Api::DeleteRecords => ask(header, body, move |r| rights::records::delete(caller, broker, r)),
+        Api::Metadata => ask(header, body, move |r| rights::topics::metadata(caller, broker, version, r)),
+        Api::DescribeCluster => {
+            ask(header, body, move |r| rights::topics::describe_cluster(caller, broker, r))
         }
         Api::DescribeTopicPartitions => {
-            reply(header, topic_partitions::describe(broker, decode(&header, body)?))
+            ask(header, body, move |r| rights::topics::describe_partitions(caller, broker, r))
         }
-    })
+        Api::CreateTopics => ask(header, body, move |r| rights::topics::create(caller, broker, version, r)),
+        Api::DeleteTopics => ask(header, body, move |r| rights::topics::delete(caller, broker, version, r)),
+        Api::CreatePartitions => {
+            ask(header, body, move |r| rights::topics::add_partitions(caller, broker, r))
+        }
+        Api::DescribeConfigs => {
+            ask(header, body, move |r| rights::topics::describe_configs(caller, broker, version, r))
+        }
+        Api::AlterConfigs => ask(header, body, move |r| rights::topics::replace_configs(caller, broker, r)),
+        Api::IncrementalAlterConfigs => {
+            ask(header, body, move |r| rights::topics::alter_configs(caller, broker, r))
+        }
+        other => Err(Close::Internal(format!("{other:?} is no request about topics"))),
+    }
+}
+
+/// The requests about the node as a whole, with the operation on the cluster that each needs.
+fn dispatch_cluster(asked: Asked) -> Result<Answer, Close> {
+    let version = asked.header.version;
+    match asked.header.served.api {
+        Api::DescribeQuorum => {
+            on_cluster(asked, Operation::Describe, move |b, r| quorum::describe(b, version, r))
+        }
+        Api::AlterReplicaLogDirs => on_cluster(asked, Operation::Alter, move |b, r| log_dirs::alter(b, r)),
+        Api::DescribeLogDirs => on_cluster(asked, Operation::Describe, move |b, r| log_dirs::describe(b, r)),
+        Api::ElectLeaders => {
+            let Asked { caller, broker, header, body, .. } = asked;
+            ask(header, body, move |r| rights::elect_leaders(caller, broker, version, r))
+        }
+        Api::AlterPartitionReassignments => {
+            on_cluster(asked, Operation::Alter, move |b, r| replicas::reassign(b, r))
+        }
+        Api::ListPartitionReassignments => {
+            on_cluster(asked, Operation::Describe, move |b, r| replicas::list_reassignments(b, r))
+        }
+        Api::DescribeClientQuotas => {
+            on_cluster(asked, Operation::DescribeConfigs, move |b, r| quotas::describe(b, r))
+        }
+        Api::AlterClientQuotas => on_cluster(asked, Operation::AlterConfigs, move |b, r| quotas::alter(b, r)),
+        Api::ListConfigResources => {
+            on_cluster(asked, Operation::DescribeConfigs, move |b, r| configs::list(b, version, r))
+        }
+        Api::CreateAcls => on_cluster(asked, Operation::Alter, move |b, r| acls::create(b, r)),
+        Api::DescribeAcls => on_cluster(asked, Operation::Describe, move |b, r| acls::describe(b, r)),
+        Api::DeleteAcls => on_cluster(asked, Operation::Alter, move |b, r| acls::delete(b, r)),
+        Api::DescribeUserScramCredentials => {
+            on_cluster(asked, Operation::Describe, move |b, r| users::describe(b, r))
+        }
+        Api::AlterUserScramCredentials => on_cluster(asked, Operation::Alter, move |b, r| users::alter(b, r)),
+        other => Err(Close::Internal(format!("{other:?} is no request about the node"))),
+    }
 }
 
 /// The requests of producers and their transactions.
-fn dispatch_transaction(broker: Arc<Broker>, header: Header, body: Bytes) -> Result<Answer, Close> {
+fn dispatch_transaction(asked: Asked) -> Result<Answer, Close> {
+    let Asked { caller, broker, header, body, .. } = asked;
     let version = header.version;
-    Ok(match header.served.api {
+    match header.served.api {
         Api::InitProducerId => {
-            reply(header, transactions::init_producer(broker, version, decode(&header, body)?))
+            ask(header, body, move |r| rights::transactions::init_producer(caller, broker, version, r))
         }
         Api::AddPartitionsToTxn => {
-            reply(header, transactions::add_partitions(broker, version, decode(&header, body)?))
+            ask(header, body, move |r| rights::transactions::add_partitions(caller, broker, version, r))
         }
         Api::AddOffsetsToTxn => {
-            reply(header, transactions::add_offsets(broker, version, decode(&header, body)?))
+            ask(header, body, move |r| rights::transactions::add_offsets(caller, broker, version, r))
         }
-        Api::EndTxn => reply(header, transactions::end(broker, version, decode(&header, body)?)),
-        Api::WriteTxnMarkers => reply(header, transactions::write_markers(broker, decode(&header, body)?)),
+        Api::EndTxn => ask(header, body, move |r| rights::transactions::end(caller, broker, version, r)),
+        Api::WriteTxnMarkers => {
+            ask(header, body, move |r| rights::transactions::write_markers(caller, broker, r))
+        }
         Api::DescribeProducers => {
-            reply(header, transactions::describe_producers(broker, decode(&header, body)?))
+            ask(header, body, move |r| rights::records::describe_producers(caller, broker, r))
         }
-        Api::DescribeTransactions => reply(header, transactions::describe(broker, decode(&header, body)?)),
-        Api::ListTransactions => reply(header, transactions::list(broker, version, decode(&header, body)?)),
-        other => return Err(Close::Internal(format!("{other:?} is no request about transactions"))),
-    })
+        Api::DescribeTransactions => {
+            ask(header, body, move |r| rights::transactions::describe(caller, broker, r))
+        }
+        Api::ListTransactions => {
+            ask(header, body, move |r| rights::transactions::list(caller, broker, version, r))
+        }
+        other => Err(Close::Internal(format!("{other:?} is no request about transactions"))),
+    }
 }
 
 /// The requests of consumer groups.
-fn dispatch_group(
-    broker: Arc<Broker>,
-    peer: SocketAddr,
-    client_id: &Bytes,
-    header: Header,
-    body: Bytes,
-) -> Result<Answer, Close> {
+fn dispatch_group(asked: Asked) -> Result<Answer, Close> {
+    let Asked { caller, broker, header, body, peer, client_id } = asked;
     let version = header.version;
-    Ok(match header.served.api {
-        Api::OffsetCommit => reply(header, groups::commit_offsets(broker, version, decode(&header, body)?)),
-        Api::TxnOffsetCommit => reply(header, groups::commit_in_transaction(broker, decode(&header, body)?)),
-        Api::OffsetFetch => reply(header, groups::fetch_offsets(broker, version, decode(&header, body)?)),
-        Api::OffsetDelete => reply(header, groups::delete_offsets(broker, decode(&header, body)?)),
-        Api::JoinGroup => {
-            let client = groups::client(peer, client_id);
-            reply(header, groups::join(broker, client, version, decode(&header, body)?))
+    let client = groups::client(peer, &client_id);
+    match header.served.api {
+        Api::FindCoordinator => {
+            ask(header, body, move |r| rights::groups::find_coordinator(caller, broker, version, r))
         }
-        Api::ConsumerGroupHeartbeat => {
-            let client = groups::client(peer, client_id);
-            reply(header, groups::consumer_heartbeat(broker, client, version, decode(&header, body)?))
+        Api::OffsetCommit => {
+            ask(header, body, move |r| rights::groups::commit_offsets(caller, broker, version, r))
         }
+        Api::TxnOffsetCommit => {
+            ask(header, body, move |r| rights::groups::commit_in_transaction(caller, broker, r))
+        }
+        Api::OffsetFetch => {
+            ask(header, body, move |r| rights::groups::fetch_offsets(caller, broker, version, r))
+        }
+        Api::OffsetDelete => ask(header, body, move |r| rights::groups::delete_offsets(caller, broker, r)),
+        Api::JoinGroup => ask(header, body, move |r| {
+            rights::groups::join(caller, version, r, move |r| groups::join(broker, client, version, r))
+        }),
+        Api::SyncGroup => ask(header, body, move |r: SyncGroupRequest| {
+            rights::groups::as_member(caller, r.group_id.clone(), r, move |r| {
+                groups::sync(broker, version, r)
+            })
+        }),
+        Api::Heartbeat => ask(header, body, move |r: HeartbeatRequest| {
+            rights::groups::as_member(caller, r.group_id.clone(), r, move |r| groups::heartbeat(broker, r))
+        }),
+        Api::LeaveGroup => ask(header, body, move |r: LeaveGroupRequest| {
+            rights::groups::as_member(caller, r.group_id.clone(), r, move |r| {
+                groups::leave(broker, version, r)
+            })
+        }),
+        Api::ConsumerGroupHeartbeat => ask(header, body, move |r| {
+            rights::groups::consumer_heartbeat(caller, r, move |r| {
+                groups::consumer_heartbeat(broker, client, version, r)
+            })
+        }),
         Api::ConsumerGroupDescribe => {
-            reply(header, groups::describe_consumers(broker, version, decode(&header, body)?))
+            ask(header, body, move |r| rights::groups::describe_consumers(caller, broker, version, r))
         }
-        Api::SyncGroup => reply(header, groups::sync(broker, version, decode(&header, body)?)),
-        Api::Heartbeat => reply(header, groups::heartbeat(broker, decode(&header, body)?)),
-        Api::LeaveGroup => reply(header, groups::leave(broker, version, decode(&header, body)?)),
-        Api::ListGroups => reply(header, groups::list(broker, decode(&header, body)?)),
-        Api::DescribeGroups => reply(header, groups::describe(broker, peer, version, decode(&header, body)?)),
-        Api::DeleteGroups => reply(header, groups::delete(broker, decode(&header, body)?)),
-        other => return Err(Close::Internal(format!("{other:?} is no request of consumer groups"))),
-    })
+        Api::ListGroups => ask(header, body, move |r| rights::groups::list(caller, broker, r)),
+        Api::DescribeGroups => ask(header, body, move |r| {
+            rights::groups::describe(caller, r, move |r| groups::describe(broker, peer, version, r))
+        }),
+        Api::DeleteGroups => ask(header, body, move |r| rights::groups::delete(caller, broker, r)),
+        other => Err(Close::Internal(format!("{other:?} is no request of consumer groups"))),
+    }
+}
+
+/// Decodes a request and begins to answer it.
+fn ask<R, T, F>(header: Header, body: Bytes, work: impl FnOnce(R) -> F) -> Result<Answer, Close>
+where
+    R: Decodable,
+    T: Encodable + Send,
+    F: Future<Output = T> + Send + 'static,
+{
+    Ok(reply(header, work(decode(&header, body)?)))
+}
+
+/// The same for those with the right on the cluster.
+fn on_cluster<R, F, W>(asked: Asked, operation: Operation, work: W) -> Result<Answer, Close>
+where
+    R: Decodable + rights::Refuse + Send + 'static,
+    R::Answer: Encodable + Send,
+    F: Future<Output = R::Answer> + Send + 'static,
+    W: FnOnce(Arc<Broker>, R) -> F + Send + 'static,
+{
+    let Asked { caller, broker, header, body, .. } = asked;
+    ask(header, body, move |request| rights::cluster(caller, operation, request, move |r| work(broker, r)))
 }
 
 fn decode<T: Decodable>(header: &Header, mut body: Bytes) -> Result<T, Close> {

@@ -42,6 +42,13 @@ impl Reply {
         builder.finish()
     }
 
+    /// A token without a response around it (SaslHandshake version 0).
+    pub(super) fn bare(token: Bytes) -> Result<Self, ReplyError> {
+        let length = i32::try_from(token.len()).map_err(|_| ReplyError::TooLarge(token.len()))?;
+        let prefix = Bytes::copy_from_slice(&length.to_be_bytes());
+        Ok(Self { pieces: [prefix, token].into(), permit: None })
+    }
+
     /// Keeps `permit` until the reply is written or dropped.
     pub(super) fn holding(mut self, permit: ResponsePermit) -> Self {
         self.permit = Some(permit);

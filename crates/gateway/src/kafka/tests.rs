@@ -1,9 +1,11 @@
 //! The door as clients see it: a node without other doors, and a client that speaks raw frames.
 
+mod access;
 mod admin;
 mod groups;
 mod hostile;
 mod records;
+mod sasl;
 mod transactions;
 mod upkeep;
 mod versions;
@@ -32,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Node {
     addr: SocketAddr,
+    access: ::access::Access,
     topics: ::topics::Topics,
     commands: pipelines::Commands,
     supervisor: Supervisor,
@@ -40,6 +43,14 @@ struct Node {
 
 impl Node {
     async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, Authentication::None, ::access::Settings::default()).await
+    }
+
+    async fn start_with(
+        limits: Limits,
+        authentication: Authentication,
+        settings: ::access::Settings,
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("frazil-kafka-{}", uuid::Uuid::new_v4()));
         let supervisor = Supervisor::new(Handle::current());
         let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
@@ -77,7 +88,7 @@ impl Node {
             registry: registry.clone(),
             tables: tables.clone(),
             engine: engine.clone(),
-            control,
+            control: control.clone(),
             clock: clock.clone(),
             supervisor: supervisor.clone(),
             compute,
@@ -87,7 +98,10 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let listen = crate::Listen { addr, advertised_host: "127.0.0.1".into() };
+        let access = ::access::Access::open(control, settings).unwrap();
         let deps = crate::Deps {
+            access: access.clone(),
+            authentication,
             topics: topics.clone(),
             registry,
             tables,
@@ -98,7 +112,7 @@ impl Node {
             responses: ResponseBudget::new(limits.response_bytes_max),
         };
         serve(listener, listen, limits, deps);
-        Self { addr, topics, commands, supervisor, dir }
+        Self { addr, access, topics, commands, supervisor, dir }
     }
 
     async fn with_topic(name: &str, partitions: i32) -> Self {

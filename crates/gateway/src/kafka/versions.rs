@@ -24,6 +24,7 @@ pub(super) enum Api {
     SyncGroup = 14,
     DescribeGroups = 15,
     ListGroups = 16,
+    SaslHandshake = 17,
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
@@ -35,10 +36,14 @@ pub(super) enum Api {
     EndTxn = 26,
     WriteTxnMarkers = 27,
     TxnOffsetCommit = 28,
+    DescribeAcls = 29,
+    CreateAcls = 30,
+    DeleteAcls = 31,
     DescribeConfigs = 32,
     AlterConfigs = 33,
     AlterReplicaLogDirs = 34,
     DescribeLogDirs = 35,
+    SaslAuthenticate = 36,
     CreatePartitions = 37,
     DeleteGroups = 42,
     ElectLeaders = 43,
@@ -48,6 +53,8 @@ pub(super) enum Api {
     OffsetDelete = 47,
     DescribeClientQuotas = 48,
     AlterClientQuotas = 49,
+    DescribeUserScramCredentials = 50,
+    AlterUserScramCredentials = 51,
     DescribeQuorum = 55,
     DescribeCluster = 60,
     DescribeProducers = 61,
@@ -87,7 +94,7 @@ const fn api(api: Api, min: i16, max: i16, flexible: i16, shape: &'static [Field
 }
 
 /// Everything that is served, by api key.
-pub(super) static SERVED: [Served; 46] = [
+pub(super) static SERVED: [Served; 53] = [
     // Version 0 is advertised because librdkafka up to 2.11 compresses with gzip and snappy only for brokers that
     // list it (librdkafka#4956, KAFKA-18659); versions 0 to 2 carry message sets, which nobody takes any more.
     // 12 would promise transaction.version 2 (KIP-890), 13 topic ids.
@@ -107,6 +114,8 @@ pub(super) static SERVED: [Served; 46] = [
     api(Api::SyncGroup, 0, 5, 4, table::SYNC_GROUP),
     api(Api::DescribeGroups, 0, 6, 5, table::DESCRIBE_GROUPS),
     api(Api::ListGroups, 0, 5, 3, table::LIST_GROUPS),
+    // It has no flexible version.
+    api(Api::SaslHandshake, 0, 1, 2, table::SASL_HANDSHAKE),
     api(Api::ApiVersions, 0, 4, 3, table::API_VERSIONS),
     api(Api::CreateTopics, 2, 7, 5, table::CREATE_TOPICS),
     api(Api::DeleteTopics, 1, 6, 4, table::DELETE_TOPICS),
@@ -121,10 +130,14 @@ pub(super) static SERVED: [Served; 46] = [
     api(Api::WriteTxnMarkers, 1, 1, 1, table::WRITE_TXN_MARKERS),
     // 5 would promise transaction.version 2.
     api(Api::TxnOffsetCommit, 0, 4, 3, table::TXN_OFFSET_COMMIT),
+    api(Api::DescribeAcls, 1, 3, 2, table::DESCRIBE_ACLS),
+    api(Api::CreateAcls, 1, 3, 2, table::CREATE_ACLS),
+    api(Api::DeleteAcls, 1, 3, 2, table::DELETE_ACLS),
     api(Api::DescribeConfigs, 1, 4, 4, table::DESCRIBE_CONFIGS),
     api(Api::AlterConfigs, 0, 2, 2, table::ALTER_CONFIGS),
     api(Api::AlterReplicaLogDirs, 1, 2, 2, table::ALTER_REPLICA_LOG_DIRS),
     api(Api::DescribeLogDirs, 1, 4, 2, table::DESCRIBE_LOG_DIRS),
+    api(Api::SaslAuthenticate, 0, 2, 2, table::SASL_AUTHENTICATE),
     api(Api::CreatePartitions, 0, 3, 2, table::CREATE_PARTITIONS),
     api(Api::DeleteGroups, 0, 2, 2, table::DELETE_GROUPS),
     api(Api::ElectLeaders, 0, 2, 2, table::ELECT_LEADERS),
@@ -135,6 +148,8 @@ pub(super) static SERVED: [Served; 46] = [
     api(Api::OffsetDelete, 0, 0, 1, table::OFFSET_DELETE),
     api(Api::DescribeClientQuotas, 0, 1, 1, table::DESCRIBE_CLIENT_QUOTAS),
     api(Api::AlterClientQuotas, 0, 1, 1, table::ALTER_CLIENT_QUOTAS),
+    api(Api::DescribeUserScramCredentials, 0, 0, 0, table::DESCRIBE_USER_SCRAM_CREDENTIALS),
+    api(Api::AlterUserScramCredentials, 0, 0, 0, table::ALTER_USER_SCRAM_CREDENTIALS),
     api(Api::DescribeQuorum, 0, 2, 0, table::DESCRIBE_QUORUM),
     api(Api::DescribeCluster, 0, 2, 0, table::DESCRIBE_CLUSTER),
     api(Api::DescribeProducers, 0, 0, 0, table::DESCRIBE_PRODUCERS),

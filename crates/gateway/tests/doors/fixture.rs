@@ -96,7 +96,7 @@ async fn open(dir: &std::path::Path, supervisor: &Supervisor) -> Deps {
         registry: registry.clone(),
         tables: tables.clone(),
         engine: engine.clone(),
-        control,
+        control: control.clone(),
         clock: Arc::clone(&clock),
         supervisor: supervisor.clone(),
         compute,
@@ -104,7 +104,18 @@ async fn open(dir: &std::path::Path, supervisor: &Supervisor) -> Deps {
     .await
     .unwrap();
     let responses = gateway::admission::ResponseBudget::new(16 << 20);
-    Deps { topics, registry, tables, engine, commands, supervisor: supervisor.clone(), clock, responses }
+    Deps {
+        access: access::Access::open(control, access::Settings::default()).unwrap(),
+        authentication: gateway::kafka::Authentication::None,
+        topics,
+        registry,
+        tables,
+        engine,
+        commands,
+        supervisor: supervisor.clone(),
+        clock,
+        responses,
+    }
 }
 
 impl Node {

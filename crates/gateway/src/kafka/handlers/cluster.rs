@@ -7,7 +7,7 @@ use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
 use super::super::{Broker, NODE_ID};
-use super::{CLUSTER_OPERATIONS, NOT_ASKED, text};
+use super::{NOT_ASKED, text};
 
 /// The endpoint type of brokers; the other one, controllers, has no endpoint of its own here (KIP-919).
 const BROKERS: i8 = 1;
@@ -24,7 +24,6 @@ pub(super) async fn describe(
             .with_error_code(Code::MismatchedEndpointType.code())
             .with_error_message(Some(text("this endpoint is a broker's: ask for endpoint type 1")));
     }
-    let asked = request.include_cluster_authorized_operations;
     response
         .with_brokers(vec![
             DescribeClusterBroker::default()
@@ -32,5 +31,5 @@ pub(super) async fn describe(
                 .with_host(broker.host.clone())
                 .with_port(broker.port),
         ])
-        .with_cluster_authorized_operations(if asked { CLUSTER_OPERATIONS } else { NOT_ASKED })
+        .with_cluster_authorized_operations(NOT_ASKED)
 }

@@ -13,6 +13,7 @@ mod encode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::access::{Operation, Resource};
 use ::topics::{AbortedTransaction, Marks, Partition, ReadBatches, ReadError};
 use base::{Offset, TopicId};
 use bytes::Bytes;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use super::super::connection::Close;
 use super::super::frame::Header;
 use super::super::reply::Reply;
+use super::super::session::Caller;
 use super::super::{Broker, errors};
 
 /// Most record bytes of one response, whatever the client would take (Kafka's `fetch.max.bytes` on the broker).
@@ -71,6 +73,7 @@ struct Wanted {
 }
 
 pub(super) async fn answer(
+    caller: Caller,
     broker: Arc<Broker>,
     header: Header,
     request: FetchRequest,
@@ -89,7 +92,7 @@ pub(super) async fn answer(
     let deadline = Instant::now() + wait;
     let mut topics_changed = broker.topics.watch_topics();
     topics_changed.mark_unchanged();
-    let mut topics = resolve(&broker, header.version, request);
+    let mut topics = resolve(&caller, &broker, header.version, request);
     let mut permit = broker.responses.take(wanted.max_bytes).await;
     loop {
         let share = Wanted { max_bytes: permit.bytes(), ..wanted };
@@ -153,8 +156,8 @@ impl PartitionFetch {
     }
 }
 
-/// Finds the partitions that are asked for.
-fn resolve(broker: &Broker, version: i16, request: FetchRequest) -> Vec<TopicFetch> {
+/// Finds the partitions that are asked for and may be read.
+fn resolve(caller: &Caller, broker: &Broker, version: i16, request: FetchRequest) -> Vec<TopicFetch> {
     let topics = request.topics.into_iter().map(|wanted| {
         let (name, id, missing) = if version >= TOPIC_IDS_SINCE {
             let id = TopicId(wanted.topic_id);
@@ -164,7 +167,10 @@ fn resolve(broker: &Broker, version: i16, request: FetchRequest) -> Vec<TopicFet
             let name = wanted.topic.to_string();
             (Some(name), TopicId(wanted.topic_id), Code::UnknownTopicOrPartition)
         };
+        let reads = |name: &String| caller.may(Operation::Read, Resource::topic(name));
+        let refused = name.as_ref().is_some_and(|name| !reads(name));
         let partitions = wanted.partitions.iter().map(|p| match &name {
+            Some(_) if refused => PartitionFetch::refused(p.partition, Code::TopicAuthorizationFailed),
             Some(name) => open(broker, name, p),
             None => PartitionFetch::refused(p.partition, missing),
         });

@@ -23,7 +23,7 @@ use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::super::{Broker, NODE_ID, errors};
-use super::{GROUP_OPERATIONS, NOT_ASKED, text};
+use super::{NOT_ASKED, text};
 
 pub(super) use consumers::{consumer_heartbeat, describe_consumers};
 pub(super) use listing::{delete, describe, list};

@@ -1,7 +1,8 @@
 //! Metadata: who leads what. Everything is led by this node.
 //!
 //! Owns: null and empty topic lists, topic ids (KIP-516), creating topics on first use.
-//! Does not own: what a topic is created with (the broker's defaults, in topics).
+//! Does not own: what a topic is created with (the broker's defaults, in topics), the fields with authorized operations
+//! (`rights`).
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 
 use super::super::{Broker, NODE_ID, errors};
-use super::{CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS, text};
+use super::{NOT_ASKED, text};
 
 /// Most topics that one request may bring into being by naming them.
 const CREATED_MAX: usize = 1_000;
@@ -25,23 +26,21 @@ pub(super) async fn describe(
     version: i16,
     request: MetadataRequest,
 ) -> MetadataResponse {
-    let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
     // Version 0 cannot say null: there an empty list means all topics, later it means none.
     let wanted = request.topics.filter(|topics| version > 0 || !topics.is_empty());
     let topics = match wanted {
-        None => broker.topics.list().iter().map(|topic| known(&broker, topic, operations)).collect(),
+        None => broker.topics.list().iter().map(|topic| known(&broker, topic)).collect(),
         Some(wanted) => {
             // Both sides must want it: the node's setting and the client's `allow.auto.create.topics` (KIP-361).
             let both = request.allow_auto_topic_creation && broker.topics.settings().auto_create_topics;
             let mut may_create = if both { CREATED_MAX } else { 0 };
             let mut topics = Vec::new();
             for topic in wanted {
-                topics.push(one(&broker, topic, operations, &mut may_create).await);
+                topics.push(one(&broker, topic, &mut may_create).await);
             }
             topics
         }
     };
-    let cluster_asked = request.include_cluster_authorized_operations;
     let node = MetadataResponseBroker::default()
         .with_node_id(NODE_ID.into())
         .with_host(broker.host.clone())
@@ -51,15 +50,10 @@ pub(super) async fn describe(
         .with_cluster_id(Some(broker.cluster_id.clone()))
         .with_controller_id(NODE_ID.into())
         .with_topics(topics)
-        .with_cluster_authorized_operations(if cluster_asked { CLUSTER_OPERATIONS } else { NOT_ASKED })
+        .with_cluster_authorized_operations(NOT_ASKED)
 }
 
-async fn one(
-    broker: &Broker,
-    wanted: MetadataRequestTopic,
-    operations: i32,
-    may_create: &mut usize,
-) -> MetadataResponseTopic {
+async fn one(broker: &Broker, wanted: MetadataRequestTopic, may_create: &mut usize) -> MetadataResponseTopic {
     let refused = |code: Code| {
         MetadataResponseTopic::default()
             .with_error_code(code.code())
@@ -68,7 +62,7 @@ async fn one(
     };
     let Some(name) = &wanted.name else {
         return match broker.topics.topic_by_id(TopicId(wanted.topic_id)) {
-            Some(topic) => known(broker, &topic, operations),
+            Some(topic) => known(broker, &topic),
             None if wanted.topic_id.is_nil() => {
                 refused(Code::InvalidTopicException).with_name(Some(Default::default()))
             }
@@ -77,7 +71,7 @@ async fn one(
     };
     let refused = |code: Code| refused(code).with_name(Some(name.clone()));
     if let Some(topic) = broker.topics.topic(name) {
-        return known(broker, &topic, operations);
+        return known(broker, &topic);
     }
     if TopicName::new(name).is_err() {
         return refused(Code::InvalidTopicException);
@@ -88,10 +82,10 @@ async fn one(
     *may_create -= 1;
     let new = NewTopic { name: name.to_string(), ..NewTopic::default() };
     match broker.commands.create_topic(new).await {
-        Ok(topic) => known(broker, &topic, operations),
+        Ok(topic) => known(broker, &topic),
         // Somebody else was quicker, or it cannot be made.
         Err(error) => match broker.topics.topic(name) {
-            Some(topic) => known(broker, &topic, operations),
+            Some(topic) => known(broker, &topic),
             None => {
                 tracing::warn!(topic = %name.as_str(), error = %base::fault::chain(&error), "cannot create a topic on first use");
                 refused(errors::command(&error))
@@ -100,7 +94,7 @@ async fn one(
     }
 }
 
-fn known(broker: &Broker, topic: &TopicInfo, operations: i32) -> MetadataResponseTopic {
+fn known(broker: &Broker, topic: &TopicInfo) -> MetadataResponseTopic {
     let epoch = broker.topics.leader_epoch();
     let partitions = (0..topic.partitions).map(|index| {
         MetadataResponsePartition::default()
@@ -115,5 +109,5 @@ fn known(broker: &Broker, topic: &TopicInfo, operations: i32) -> MetadataRespons
         .with_topic_id(topic.id.0)
         .with_is_internal(topic.is_internal())
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(operations)
+        .with_topic_authorized_operations(NOT_ASKED)
 }

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use ::access::{Operation, Resource};
 use ::topics::{AppendError, Appended, PendingAppend, Terms, Until};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,6 +22,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::super::connection::Close;
 use super::super::frame::Header;
 use super::super::reply::Reply;
+use super::super::session::Caller;
 use super::super::{Broker, errors};
 use super::{Answer, text};
 
@@ -63,7 +65,11 @@ struct Sent {
 }
 
 /// A topic and its batches by partition, as they came.
-type Batches = (String, Vec<(i32, Option<Bytes>)>);
+struct Batches {
+    name: String,
+    allowed: bool,
+    partitions: Vec<(i32, Option<Bytes>)>,
+}
 
 /// A topic and what became of its batches.
 struct TopicBatches {
@@ -73,6 +79,7 @@ struct TopicBatches {
 
 /// Submits the batches of a request.
 pub(super) async fn start(
+    caller: &Caller,
     broker: &Arc<Broker>,
     header: Header,
     request: ProduceRequest,
@@ -81,17 +88,21 @@ pub(super) async fn start(
     let refusal = if !matches!(acks, -1..=1) {
         Some(Refusal::new(Code::InvalidRequiredAcks, &format!("acks={acks}: use 0, 1 or all")))
     } else {
-        None
+        request.transactional_id.as_ref().and_then(|id| {
+            let allowed = caller.may(Operation::Write, Resource::transactional_id(id));
+            (!allowed).then(|| denied(Code::TransactionalIdAuthorizationFailed))
+        })
     };
     let transactional_id = request.transactional_id.as_ref().map(|id| id.as_str().into());
-    let batches = take_apart(request);
-    let bytes = batches.iter().flat_map(|(_, p)| p).map(|(_, b)| b.as_ref().map_or(0, Bytes::len)).sum();
+    let batches = take_apart(caller, request);
+    let bytes =
+        batches.iter().flat_map(|b| &b.partitions).map(|(_, b)| b.as_ref().map_or(0, Bytes::len)).sum();
     // The log keeps it until the batches are durable, so that no answer in line before this one keeps it longer.
     let hold = broker.unsynced.enter(bytes).await;
     let until = if acks == -1 { Until::Durable } else { Until::Written };
     let terms = Terms { until, transactional_id, hold: Some(Arc::new(hold)) };
     let sent = Sent { version: header.version, terms, refusal };
-    let topics = if batches.iter().flat_map(|(_, p)| p).any(|(_, b)| is_compressed(b.as_ref())) {
+    let topics = if batches.iter().flat_map(|b| &b.partitions).any(|(_, b)| is_compressed(b.as_ref())) {
         // The log unpacks compressed batches to check them, which may take longer than other connections should wait.
         let broker = Arc::clone(broker);
         super::off_thread(move || append_all(&broker, batches, &sent)).await?
@@ -109,10 +120,11 @@ fn is_compressed(batch: Option<&Bytes>) -> bool {
 }
 
 fn append_all(broker: &Broker, batches: Vec<Batches>, sent: &Sent) -> Vec<TopicBatches> {
-    let topics = batches.into_iter().map(|(name, partitions)| {
+    let topics = batches.into_iter().map(|Batches { name, allowed, partitions }| {
         let outcomes = partitions.into_iter().map(|(partition, records)| {
             let outcome = match &sent.refusal {
                 Some(refusal) => Outcome::Refused(refusal.clone()),
+                None if !allowed => Outcome::Refused(denied(Code::TopicAuthorizationFailed)),
                 None => append(broker, &name, partition, records, sent),
             };
             (partition, outcome)
@@ -124,12 +136,20 @@ fn append_all(broker: &Broker, batches: Vec<Batches>, sent: &Sent) -> Vec<TopicB
 
 /// Takes names and batches out of the decoded request and lets the rest go: a batch that is the last holder of its
 /// frame is patched in place by the log instead of being copied.
-fn take_apart(request: ProduceRequest) -> Vec<Batches> {
+fn take_apart(caller: &Caller, request: ProduceRequest) -> Vec<Batches> {
     let topics = request.topic_data.into_iter().map(|topic| {
         let partitions = topic.partition_data.into_iter().map(|p| (p.index, p.records));
-        (topic.name.to_string(), partitions.collect())
+        Batches {
+            allowed: caller.may(Operation::Write, Resource::topic(&topic.name)),
+            name: topic.name.to_string(),
+            partitions: partitions.collect(),
+        }
     });
     topics.collect()
+}
+
+fn denied(code: Code) -> Refusal {
+    Refusal::new(code, &code.to_string())
 }
 
 fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, sent: &Sent) -> Outcome {

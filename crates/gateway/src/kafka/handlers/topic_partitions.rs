@@ -16,7 +16,7 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
 use kafka_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
 use super::super::{Broker, NODE_ID};
-use super::{NOT_ASKED, TOPIC_OPERATIONS, text};
+use super::{NOT_ASKED, text};
 
 /// Most partitions of one page (Kafka's max.request.partition.size.limit).
 const PAGE_MAX: usize = 2_000;
@@ -108,5 +108,5 @@ fn described(
         .with_topic_id(info.id.0)
         .with_is_internal(info.is_internal())
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(TOPIC_OPERATIONS)
+        .with_topic_authorized_operations(NOT_ASKED)
 }

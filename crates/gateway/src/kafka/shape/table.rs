@@ -6,8 +6,10 @@
 
 use super::{Field, Kind};
 
+mod access;
 mod groups;
 
+pub(in crate::kafka) use access::*;
 pub(in crate::kafka) use groups::*;
 
 use Kind::{Array, Bytes, Fixed, Nullable, Struct, Text};

@@ -163,6 +163,13 @@ macro_rules! with_request {
             Api::AlterClientQuotas => $with::<m::AlterClientQuotasRequest>($($arg),*),
             Api::ListConfigResources => $with::<m::ListConfigResourcesRequest>($($arg),*),
             Api::DescribeTopicPartitions => $with::<m::DescribeTopicPartitionsRequest>($($arg),*),
+            Api::SaslHandshake => $with::<m::SaslHandshakeRequest>($($arg),*),
+            Api::SaslAuthenticate => $with::<m::SaslAuthenticateRequest>($($arg),*),
+            Api::CreateAcls => $with::<m::CreateAclsRequest>($($arg),*),
+            Api::DescribeAcls => $with::<m::DescribeAclsRequest>($($arg),*),
+            Api::DeleteAcls => $with::<m::DeleteAclsRequest>($($arg),*),
+            Api::DescribeUserScramCredentials => $with::<m::DescribeUserScramCredentialsRequest>($($arg),*),
+            Api::AlterUserScramCredentials => $with::<m::AlterUserScramCredentialsRequest>($($arg),*),
         }
     };
 }

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
     ConsumerGroupHeartbeatResponse, TopicName,
 };
 
-use super::{Broker, Code, GROUP_OPERATIONS, NOT_ASKED, errors, is_inner, owned, owned_if_any, text};
+use super::{Broker, Code, NOT_ASKED, errors, is_inner, owned, owned_if_any, text};
 
 /// First ConsumerGroupHeartbeat whose members make their ids themselves (KIP-1082).
 const ID_REQUIRED_SINCE: i16 = 1;
@@ -81,7 +81,6 @@ pub(in super::super) async fn describe_consumers(
     version: i16,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
-    let operations = if request.include_authorized_operations { GROUP_OPERATIONS } else { NOT_ASKED };
     let groups = request.group_ids.into_iter().map(|id| {
         let group = match broker.topics.groups().describe_consumer_group(&id) {
             Some(found) => described(found, version),
@@ -89,7 +88,7 @@ pub(in super::super) async fn describe_consumers(
                 .with_error_code(Code::GroupIdNotFound.code())
                 .with_error_message(Some(text(format_args!("there is no consumer group {}", id.as_str())))),
         };
-        group.with_group_id(id).with_authorized_operations(operations)
+        group.with_group_id(id).with_authorized_operations(NOT_ASKED)
     });
     ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
 }

@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Broker, Code, GROUP_OPERATIONS, NOT_ASKED, errors, inner, is_inner, text};
+use super::{Broker, Code, NOT_ASKED, errors, inner, is_inner, text};
 
 /// First version that says that a group is not there (KIP-1043).
 const MISSING_SINCE: i16 = 6;
@@ -53,7 +53,6 @@ pub(in super::super) async fn describe(
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let consumers = broker.topics.consumers();
-    let operations = if request.include_authorized_operations { GROUP_OPERATIONS } else { NOT_ASKED };
     let groups = request.groups.into_iter().map(|id| {
         let consumer = consumers.iter().find(|consumed| consumed.group == id.as_str());
         let found = match consumer {
@@ -61,7 +60,7 @@ pub(in super::super) async fn describe(
             None => broker.topics.groups().describe(&id).map(described),
         };
         let group = found.unwrap_or_else(|| missing(&id, version));
-        group.with_group_id(id).with_authorized_operations(operations)
+        group.with_group_id(id).with_authorized_operations(NOT_ASKED)
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }
