@@ -24,6 +24,10 @@ const NOT_QUICK: &[&str] = &["0082"];
 const OLDER: &[(&str, &str)] = &[("0092", "3.9.0")];
 /// One number may take so long, seconds.
 const LIMIT: &str = "300";
+/// Numbers that start Java programs, each of them several times as long as the number allows for.
+const SLOW: &[&str] = &["0109", "0115", "0119"];
+/// By what their own limits are multiplied, in the words of the runner's configuration.
+const SLOW_LIMITS: &str = "test.timeout.multiplier=4\n";
 /// Numbers that run at the same time; they mostly wait.
 const AT_ONCE: usize = 4;
 /// Numbers with parts that want a cluster without automatic topic creation, and whether that is all they have.
@@ -124,7 +128,8 @@ impl Runner {
         let name = format!("{id}-{scenario}");
         let conf = self.logs.join(format!("{name}.conf"));
         let brokers = bootstrap(node);
-        std::fs::write(&conf, format!("bootstrap.servers={brokers}\n"))?;
+        let slower = if SLOW.contains(&id) { SLOW_LIMITS } else { "" };
+        std::fs::write(&conf, format!("bootstrap.servers={brokers}\n{slower}"))?;
         let log = self.logs.join(format!("{name}.log"));
         let file = std::fs::File::create(&log)?;
         let mut command = Command::new("timeout");
