@@ -19,6 +19,7 @@ mod column;
 mod json;
 mod number;
 mod plan;
+mod protobuf;
 mod refused;
 mod restrictions;
 
@@ -92,9 +93,12 @@ pub struct DecodeOptions {
 
 /// The full name of the message that a value's message indexes (see [`crate::wire`]) stand for, to be given as
 /// [`DecodeOptions::protobuf_name`].
-pub fn protobuf_message(resolved: &ResolvedSchema, _indexes: &[u32]) -> Result<String, SetupError> {
-    let reason = "PROTOBUF is not decoded yet: register a JSON schema".into();
-    Err(SetupError::Unsupported { id: resolved.schema.id, path: "$".into(), reason })
+pub fn protobuf_message(resolved: &ResolvedSchema, indexes: &[u32]) -> Result<String, SetupError> {
+    let found = crate::protobuf::compile(resolved).and_then(|compiled| compiled.message_at(indexes));
+    match found {
+        Ok(message) => Ok(message.full_name().to_owned()),
+        Err(reason) => Err(SetupError::Unsupported { id: resolved.schema.id, path: "$".into(), reason }),
+    }
 }
 
 /// A compiled schema. Clones share it.
@@ -105,6 +109,7 @@ pub struct Decoder(Arc<Format>);
 enum Format {
     Avro(avro::Plan),
     Json(plan::Plan),
+    Protobuf(protobuf::Plan),
 }
 
 /// Values that room is made for in advance, over all columns.
@@ -127,11 +132,8 @@ impl Decoder {
         }
         let format = match schema.schema_type {
             SchemaType::Avro => Format::Avro(avro::Plan::compile(resolved)?),
-            SchemaType::Json => Format::Json(plan::Plan::compile(schema)?),
-            SchemaType::Protobuf => {
-                let reason = "PROTOBUF is not decoded yet: register an AVRO or JSON schema";
-                return Err(unsupported(reason.into()));
-            }
+            SchemaType::Json => Format::Json(plan::Plan::compile(resolved)?),
+            SchemaType::Protobuf => Format::Protobuf(protobuf::Plan::compile(resolved, options)?),
         };
         Ok(Self(Arc::new(format)))
     }
@@ -141,6 +143,7 @@ impl Decoder {
         match &*self.0 {
             Format::Avro(plan) => &plan.columns,
             Format::Json(plan) => &plan.columns,
+            Format::Protobuf(plan) => &plan.columns,
         }
     }
 
@@ -154,6 +157,9 @@ impl Decoder {
     pub fn decode(&self, values: &[Option<&[u8]>]) -> Decoded {
         match &*self.0 {
             Format::Avro(plan) => rows(&plan.columns, values, |root, bytes| avro::record(plan, root, bytes)),
+            Format::Protobuf(plan) => {
+                rows(&plan.columns, values, |root, bytes| protobuf::record(plan, root, bytes))
+            }
             Format::Json(plan) => {
                 let mut unescaped = Vec::new();
                 rows(&plan.columns, values, |root, bytes| json::record(plan, root, bytes, &mut unescaped))

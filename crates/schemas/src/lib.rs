@@ -1,6 +1,6 @@
 //! Subjects and schemas; payload bytes to Arrow and back.
 //!
-//! Owns: the registry (subjects, versions, ids); schema → Arrow types and decoding of Avro and JSON; encoding of JSON.
+//! Owns: the registry (subjects, versions, ids); schema → Arrow types and decoding of Avro, JSON and Protobuf; encoding of JSON.
 //! Does not own: offsets, partitions, tables.
 //! Invariants: decoding is a function of (bytes, schema): the same bytes under the same schema give the same row.
 
@@ -9,6 +9,7 @@ mod calendar;
 pub mod decode;
 mod dialect;
 pub mod encode;
+mod protobuf;
 pub mod registry;
 mod validity;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! Whether a schema and all it refers to are valid in their format.
 //!
 //! Owns: which judge is asked for which format.
-//! Does not own: the judges (`dialect` for JSON Schema, `avro`); whether the schema can become columns (`decode`): a registry
+//! Does not own: the judges (`dialect` for JSON Schema, `avro`, `protobuf`); whether the schema can become columns (`decode`): a registry
 //! takes what is valid.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::registry::{ReferencedSchema, ResolvedSchema, SchemaType};
-use crate::{avro, dialect};
+use crate::{avro, dialect, protobuf};
 
 /// Whether a registry would take a schema; else what is wrong with it and where.
 pub fn check(resolved: &ResolvedSchema) -> Result<(), String> {
@@ -25,7 +25,7 @@ pub fn check(resolved: &ResolvedSchema) -> Result<(), String> {
             dialect::compile(&document, draft, documents(&resolved.references)?).map(|_| ())
         }
         SchemaType::Avro => avro::check(resolved),
-        SchemaType::Protobuf => Err("PROTOBUF is not supported yet".into()),
+        SchemaType::Protobuf => protobuf::compile(resolved).map(|_| ()),
     }
 }
 

@@ -106,9 +106,7 @@ impl From<RegistryError> for RegistryFault {
             RegistryError::NotSoftDeleted { .. } => Self::not_found(40405, message),
             RegistryError::VersionSoftDeleted { .. } => Self::not_found(40406, message),
             RegistryError::VersionNotSoftDeleted { .. } => Self::not_found(40407, message),
-            RegistryError::InvalidSchema { .. } | RegistryError::UnsupportedType(_) => {
-                Self::invalid(42201, message)
-            }
+            RegistryError::InvalidSchema { .. } => Self::invalid(42201, message),
             RegistryError::ReferenceExists { .. } => Self::invalid(42206, message),
             RegistryError::InvalidSubject { .. } => Self::invalid(42208, message),
             RegistryError::Control(e) => Self::of_kind(e.kind(), message),

@@ -96,8 +96,9 @@ fn parse_schema(body: &[u8]) -> Result<NewSchema, RegistryFault> {
         Some("JSON") => SchemaType::Json,
         Some("PROTOBUF") => SchemaType::Protobuf,
         Some(other) => {
-            let message =
-                format!("Invalid schema type {other}: the types of this registry are AVRO and JSON");
+            let message = format!(
+                "Invalid schema type {other}: the types of this registry are AVRO, JSON and PROTOBUF"
+            );
             return Err(RegistryFault::invalid(42201, message));
         }
     };
@@ -218,7 +219,7 @@ async fn delete_version(
 }
 
 async fn types() -> Answer {
-    ok(&json!(["JSON", "AVRO"]))
+    ok(&json!(["JSON", "PROTOBUF", "AVRO"]))
 }
 
 async fn schema_by_id(State(state): State<Registrar>, Path(id): Path<String>) -> Answer {

@@ -93,7 +93,7 @@ async fn refusals_have_confluents_codes() {
         json!({"compatibilityLevel": "NONE"})
     );
     assert_eq!(node.get(door, "/mode").await.json(), json!({"mode": "READWRITE"}));
-    assert_eq!(node.get(door, "/schemas/types").await.json(), json!(["JSON", "AVRO"]));
+    assert_eq!(node.get(door, "/schemas/types").await.json(), json!(["JSON", "PROTOBUF", "AVRO"]));
     assert_eq!(node.get(door, "/").await.json(), json!({}));
     let strict = http(door, "PUT", "/config", &[], r#"{"compatibility":"BACKWARD"}"#).await;
     assert_eq!(error_code(&strict), (422, 42203));

@@ -193,6 +193,13 @@ impl ListColumn {
     }
 }
 
+impl ListColumn {
+    /// Items of the list that is not finished yet.
+    pub(super) fn open_len(&self) -> usize {
+        self.items.len() - last_end(&self.ends)
+    }
+}
+
 impl MapColumn {
     /// First entry of the map that is not finished yet.
     pub(super) fn open_start(&self) -> usize {
@@ -314,6 +321,17 @@ impl Column {
     }
 
     pub(super) fn push_null(&mut self) {
+        self.push_blank();
+        self.nulls().append_null();
+    }
+
+    /// False, zero, or nothing between quotes.
+    pub(super) fn push_default(&mut self) {
+        self.push_blank();
+        self.nulls().append_non_null();
+    }
+
+    fn push_blank(&mut self) {
         match self {
             Self::Boolean { values, .. } => values.append(false),
             Self::Int { values, .. } => values.push(0),
@@ -327,7 +345,6 @@ impl Column {
             Self::List(column) => column.ends.push(last_end(&column.ends) as i32),
             Self::Map(column) => column.ends.push(last_end(&column.ends) as i32),
         }
-        self.nulls().append_null();
     }
 
     /// Cuts the column back to `len` values, unfinished ones included.

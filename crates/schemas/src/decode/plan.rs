@@ -1,20 +1,22 @@
 //! JSON Schema to columns.
 //!
-//! Owns: the type mapping, local references, which keywords are understood.
-//! Does not own: reading values.
+//! Owns: the type mapping, which keywords are understood.
+//! Does not own: reading values; references and `allOf` (`flatten`).
 //! Invariants: no construct that could change a value's meaning is passed over: it is mapped, checked or refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use jsonschema::{Draft, Validator};
+use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use super::SetupError;
 use super::restrictions::{Numbers, Texts};
-use crate::dialect;
-use crate::registry::RegisteredSchema;
+use crate::registry::ResolvedSchema;
+use crate::{dialect, validity};
+
+mod flatten;
 
 /// Deepest nesting of columns.
 const DEPTH_MAX: usize = 32;
@@ -78,13 +80,12 @@ impl Member {
 }
 
 impl Plan {
-    pub(super) fn compile(schema: &RegisteredSchema) -> Result<Self, SetupError> {
-        let at_root = |reason: String| SetupError::Unsupported { id: schema.id, path: "$".into(), reason };
-        let document = dialect::parse(&schema.schema).map_err(at_root)?;
-        let draft = dialect::draft_of(&document).map_err(at_root)?;
-        let mut compiler =
-            Compiler { id: schema.id, draft, root: &document, nodes: 0, open: Vec::new(), restricted: false };
-        let root = compiler.node(&document, "$", 0)?;
+    pub(super) fn compile(resolved: &ResolvedSchema) -> Result<Self, SetupError> {
+        let id = resolved.schema.id;
+        let at_root = |reason: String| SetupError::Unsupported { id, path: "$".into(), reason };
+        let flat = flatten::flatten(resolved)?;
+        let mut compiler = Compiler { id, nodes: 0, restricted: flat.restricted };
+        let root = compiler.node(&flat.schema, "$", 0)?;
         let Kind::Struct(object) = root.kind else {
             return Err(at_root(
                 "a record must be an object with `properties`: they become the columns".into(),
@@ -92,11 +93,17 @@ impl Plan {
         };
         let validator = match compiler.restricted {
             false => None,
-            true => Some(dialect::compile(&document, draft, HashMap::new()).map_err(at_root)?),
+            true => Some(validator(resolved).map_err(at_root)?),
         };
         let columns = Arc::new(Schema::new(object.arrow_fields()));
         Ok(Self { columns, root: object, validator })
     }
+}
+
+fn validator(resolved: &ResolvedSchema) -> Result<Validator, String> {
+    let document = dialect::parse(&resolved.schema.schema)?;
+    let draft = dialect::draft_of(&document)?;
+    dialect::compile(&document, draft, validity::documents(&resolved.references)?)
 }
 
 impl Object {
@@ -171,22 +178,18 @@ const RESTRICTING: &[&str] = &[
 const SHAPING: &[&str] =
     &["type", "properties", "additionalProperties", "items", "required", "oneOf", "anyOf", "allOf", "$ref"];
 
-struct Compiler<'a> {
+struct Compiler {
     id: i32,
-    draft: Draft,
-    root: &'a Value,
     nodes: usize,
-    /// References that are being followed.
-    open: Vec<String>,
     restricted: bool,
 }
 
-impl<'a> Compiler<'a> {
+impl Compiler {
     fn refuse<T>(&self, path: &str, reason: impl Into<String>) -> Result<T, SetupError> {
         Err(SetupError::Unsupported { id: self.id, path: path.to_owned(), reason: reason.into() })
     }
 
-    fn node(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Node, SetupError> {
+    fn node(&mut self, schema: &Value, path: &str, depth: usize) -> Result<Node, SetupError> {
         let Value::Object(schema) = schema else {
             return self.refuse(path, "a schema without a type: say which `type` it has");
         };
@@ -197,15 +200,12 @@ impl<'a> Compiler<'a> {
         if depth > DEPTH_MAX {
             return self.refuse(path, format!("columns are nested deeper than {DEPTH_MAX} levels"));
         }
-        if let Some(target) = schema.get("$ref") {
-            return self.reference(schema, target, path, depth);
-        }
         for (keyword, instead) in REFUSED {
             if schema.contains_key(*keyword) {
                 return self.refuse(path, format!("`{keyword}` is not supported: {instead}"));
             }
         }
-        for keyword in ["oneOf", "anyOf", "allOf"] {
+        for keyword in ["oneOf", "anyOf"] {
             if let Some(branches) = schema.get(keyword) {
                 return self.union(schema, keyword, branches, path, depth);
             }
@@ -216,53 +216,22 @@ impl<'a> Compiler<'a> {
         Ok(Node { kind, nullable })
     }
 
-    /// Follows `$ref` within the document.
-    fn reference(
-        &mut self,
-        schema: &'a Map<String, Value>,
-        target: &'a Value,
-        path: &str,
-        depth: usize,
-    ) -> Result<Node, SetupError> {
-        // Up to draft-07 what stands beside `$ref` does not count.
-        if matches!(self.draft, Draft::Draft201909 | Draft::Draft202012) {
-            self.only_restricting_beside(schema, "$ref", path)?;
-        }
-        let target = target.as_str().unwrap_or_default();
-        let Some(place) = target.strip_prefix('#').filter(|p| p.is_empty() || p.starts_with('/')) else {
-            return self
-                .refuse(path, format!("`$ref` to {target}: only `#/…` within the document is followed"));
-        };
-        if self.open.iter().any(|open| open == place) {
-            return self.refuse(path, format!("`$ref` to {target} is recursive: columns have a fixed depth"));
-        }
-        let root = self.root;
-        let Some(found) = percent_decoded(place).and_then(|place| root.pointer(&place)) else {
-            return self.refuse(path, format!("`$ref` to {target}: there is no such place"));
-        };
-        self.open.push(place.to_owned());
-        let node = self.node(found, path, depth + 1);
-        self.open.pop();
-        node
-    }
-
-    /// `oneOf`/`anyOf` of one schema and `null`; `allOf` of one schema.
+    /// `oneOf`/`anyOf` of one schema and `null`.
     fn union(
         &mut self,
-        schema: &'a Map<String, Value>,
+        schema: &Map<String, Value>,
         keyword: &str,
-        branches: &'a Value,
+        branches: &Value,
         path: &str,
         depth: usize,
     ) -> Result<Node, SetupError> {
         self.only_restricting_beside(schema, keyword, path)?;
         let branches = branches.as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_null = |branch: &&Value| keyword != "allOf" && branch.get("type").is_some_and(|t| t == "null");
+        let is_null = |branch: &&Value| branch.get("type").is_some_and(|t| t == "null");
         let nulls = branches.iter().filter(is_null).count();
         let mut others = branches.iter().filter(|b| !is_null(b));
         let (Some(only), None) = (others.next(), others.next()) else {
-            let hint = if keyword == "allOf" { "one schema" } else { "one schema and null" };
-            return self.refuse(path, format!("`{keyword}` is supported for {hint} only"));
+            return self.refuse(path, format!("`{keyword}` is supported for one schema and null only"));
         };
         let node = self.node(only, path, depth + 1)?;
         if keyword == "oneOf" && nulls > 0 && (nulls > 1 || node.nullable) {
@@ -314,7 +283,7 @@ impl<'a> Compiler<'a> {
 
     fn kind(
         &mut self,
-        schema: &'a Map<String, Value>,
+        schema: &Map<String, Value>,
         name: &str,
         nullable: bool,
         path: &str,
@@ -358,12 +327,7 @@ impl<'a> Compiler<'a> {
         Ok(kind)
     }
 
-    fn object(
-        &mut self,
-        schema: &'a Map<String, Value>,
-        path: &str,
-        depth: usize,
-    ) -> Result<Kind, SetupError> {
+    fn object(&mut self, schema: &Map<String, Value>, path: &str, depth: usize) -> Result<Kind, SetupError> {
         let additional = schema.get("additionalProperties");
         let required: Vec<&str> = schema
             .get("required")
@@ -430,19 +394,4 @@ fn implied_types(schema: &Map<String, Value>) -> Vec<&'static str> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-/// Undoes `%41`; none when the result is no UTF-8 or an escape is cut short.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |b: u8| char::from(b).to_digit(16);
-            bytes.push((digit(rest.next()?)? * 16 + digit(rest.next()?)?) as u8);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }

@@ -101,11 +101,13 @@ fn what_has_no_columns_is_refused_by_path() {
         (object(json!({"a": {"type": "array", "items": [{"type": "string"}]}})), "$.a", "tuples"),
         (object(json!({"a": {"type": "array", "items": object(json!({"b": {}}))}})), "$.a[].b", "`type`"),
         (object(json!({"a": {"anyOf": [{"type": "string"}, {"type": "integer"}]}})), "$.a", "anyOf"),
-        (object(json!({"a": {"allOf": [{"type": "string"}, {"minLength": 1}]}})), "$.a", "allOf"),
+        (object(json!({"a": {"allOf": [{"type": "string"}, {"type": "integer"}]}})), "$.a", "takes no value"),
+        (object(json!({"a": {"allOf": [{"oneOf": []}, {"oneOf": [1]}]}})), "$.a", "more than one `oneOf`"),
+        (object(json!({"a": {"$ref": "#anchor"}})), "$.a", "anchors"),
         (object(json!({"a": {"oneOf": [{"type": ["string", "null"]}, {"type": "null"}]}})), "$.a", "twice"),
         (object(json!({"a": {"type": "string", "anyOf": [{"type": "string"}]}})), "$.a", "beside"),
         (object(json!({"a": {"type": "integer", "not": {"const": 1}}})), "$.a", "`not`"),
-        (object(json!({"a": {"$ref": "http://x/y"}})), "$.a", "within the document"),
+        (object(json!({"a": {"$ref": "http://x/y"}})), "$.a", "not among the schema's references"),
         (object(json!({"a": {"$ref": "#/none"}})), "$.a", "no such place"),
         (object(json!({"a": {"$ref": "#"}})), "$.a.a", "recursive"),
         (json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}), "$", "recursive"),
@@ -400,4 +402,92 @@ fn trades_decode() {
     assert_eq!(batch.column(3).as_primitive::<Int64Type>().value(0), 3);
     assert_eq!(batch.column(5).as_primitive::<TimestampMicrosecondType>().value(0), 1_714_564_800_000_001);
     assert!(batch.column(6).is_null(0));
+}
+
+fn referring(document: &Value, references: &[(&str, Value)]) -> ResolvedSchema {
+    let registered = |id: i32, schema: &Value| {
+        Arc::new(RegisteredSchema {
+            id,
+            schema_type: SchemaType::Json,
+            schema: schema.to_string(),
+            references: Vec::new(),
+        })
+    };
+    let named = references.iter().zip(1..).map(|((name, schema), id)| crate::registry::ReferencedSchema {
+        name: (*name).to_owned(),
+        schema: registered(id, schema),
+    });
+    ResolvedSchema { schema: registered(7, document), references: named.collect() }
+}
+
+#[test]
+fn references_lead_into_other_documents() {
+    let number = json!({"type": "number", "minimum": 0});
+    let money = json!({"$id": "https://x.org/money.json", "definitions": {"code": {"enum": ["EUR", "USD"]}},
+        "type": "object", "required": ["amount"],
+        "properties": {"amount": {"$ref": "number.json"}, "code": {"$ref": "#/definitions/code"}}});
+    for name in ["money.json", "https://x.org/money.json"] {
+        let order = json!({"$id": "https://x.org/order.json", "type": "object", "properties": {
+            "price": {"$ref": name}, "in": {"$ref": format!("{name}#/definitions/code")},
+            "self": {"$ref": "https://x.org/order.json#/definitions/here"}},
+            "definitions": {"here": {"type": "boolean"}}});
+        let references = [("number.json", number.clone()), (name, money.clone())];
+        let resolved = referring(&order, &references);
+        crate::check_schema(&resolved).expect("valid");
+        let decoder = Decoder::new(&resolved, &DecodeOptions::default()).expect("supported");
+        let good = br#"{"price":{"amount":1.5,"code":"EUR"},"in":"USD","self":true}"#;
+        let bad = br#"{"price":{"amount":-1}}"#;
+        let decoded =
+            decoder.decode(&[Some(good), Some(bad), Some(br#"{"price":{}}"#), Some(br#"{"in":"X"}"#)]);
+        assert_eq!(rows(&decoded), [String::from_utf8_lossy(good)]);
+        let messages: Vec<_> = decoded.rejected.iter().map(|r| r.message.as_str()).collect();
+        assert!(messages[0].contains("field `price.amount`: -1 is not at least 0"), "{messages:?}");
+        assert!(messages[1].contains("field `price.amount`: is missing"), "{messages:?}");
+        assert!(messages[2].contains("none of EUR, USD"), "{messages:?}");
+    }
+    let there = json!({"type": "object", "properties": {"back": {"$ref": "order.json"}}});
+    let resolved = referring(&object(json!({"a": {"$ref": "there.json"}})), &[("there.json", there)]);
+    let refused = Decoder::new(&resolved, &DecodeOptions::default()).expect_err("not there").to_string();
+    assert!(refused.contains("$.a.back: `$ref` to order.json"), "{refused}");
+}
+
+#[test]
+fn all_of_is_merged() {
+    let mismatch = "schema_mismatch";
+    let base = json!({"type": "object", "properties": {"id": {"type": "integer"}, "n": {"type": "number"}}, "required": ["id"]});
+    let text = json!({"allOf": [{"type": "string"}, {"minLength": 2}, {"maxLength": 3}]});
+    let ranges =
+        json!({"allOf": [{"type": "integer", "minimum": 1}, {"type": ["number", "null"], "minimum": 5}]});
+    check(
+        vec![
+            (text.clone(), r#"{"id":1,"a":"abc"}"#, Ok(r#"{"id":1,"a":"abc"}"#)),
+            (text.clone(), r#"{"id":1,"a":"a"}"#, Err((mismatch, "fewer than 2"))),
+            (text.clone(), r#"{"id":1,"a":"abcd"}"#, Err((mismatch, "more than 3"))),
+            (text, r#"{"a":"abc"}"#, Err((mismatch, "field `id`: is missing"))),
+            (ranges.clone(), r#"{"id":1,"n":2,"a":5}"#, Ok(r#"{"id":1,"n":2,"a":5}"#)),
+            (ranges.clone(), r#"{"id":1,"a":2}"#, Err((mismatch, "/a"))),
+            (ranges.clone(), r#"{"id":1,"n":2.5,"a":5}"#, Err((mismatch, "field `n`: expected an integer"))),
+            (ranges, r#"{"id":1,"n":2,"a":5,"more":1}"#, Ok(r#"{"id":1,"n":2,"a":5}"#)),
+        ],
+        |a| {
+            json!({"allOf": [base, {"$ref": "#/definitions/more"}],
+            "definitions": {"more": {"properties": {"a": a, "n": {"type": "integer"}}}}})
+        },
+    );
+    let closed = json!({"allOf": [{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": false},
+        {"properties": {"b": {"type": "integer"}}}]});
+    let decoded =
+        decoder(&closed).expect("supported").decode(&[Some(br#"{"a":1}"#), Some(br#"{"a":1,"b":2}"#)]);
+    assert_eq!(rows(&decoded), [r#"{"a":1}"#]);
+    assert!(decoded.rejected[0].message.contains("'b'"), "{:?}", decoded.rejected);
+    let beside = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/i", "maximum": 5}}, "$defs": {"i": {"type": "integer"}}});
+    let decoded = decoder(&beside).expect("supported").decode(&[Some(br#"{"a":5}"#), Some(br#"{"a":6}"#)]);
+    assert_eq!(rows(&decoded), [r#"{"a":5}"#]);
+    let map = json!({"type": "object", "properties": {"m": {"allOf": [
+        {"type": "object", "additionalProperties": {"type": ["integer", "null"]}}, {"maxProperties": 1}]}}});
+    let decoded = decoder(&map)
+        .expect("supported")
+        .decode(&[Some(br#"{"m":{"x":1}}"#), Some(br#"{"m":{"x":1,"y":2}}"#)]);
+    assert_eq!(rows(&decoded), [r#"{"m":{"x":1}}"#]);
 }

@@ -8,11 +8,12 @@ use base::SchemaId;
 use serde_json::Value;
 
 use super::{RegistryError, SCHEMA_BYTES_MAX, SchemaReference, SchemaType};
-use crate::{avro, dialect};
+use crate::{avro, dialect, protobuf};
 
 /// The identity of a schema whose references stand for the ids `referenced`: its type, normalized text and
 /// references. White space and the spelling of numbers never count. The order of members counts in JSON Schema, since
-/// columns follow it; Avro's attributes may come in any order.
+/// columns follow it; Avro's attributes may come in any order; comments
+/// in Protobuf do not count.
 pub(super) fn of(
     schema_type: SchemaType,
     text: &str,
@@ -27,7 +28,7 @@ pub(super) fn of(
     let normalized = match schema_type {
         SchemaType::Json => dialect::parse(text).map_err(invalid)?,
         SchemaType::Avro => avro::normalized(&avro::parse(text).map_err(invalid)?),
-        SchemaType::Protobuf => return Err(RegistryError::UnsupportedType("PROTOBUF".into())),
+        SchemaType::Protobuf => Value::from(protobuf::normalized(text).map_err(invalid)?),
     };
     let references: Vec<Value> = references
         .iter()

@@ -153,8 +153,9 @@ fn bad_schemas_are_refused_with_a_reason() {
         let error = registry.register("s", avro(schema)).expect_err(word).to_string();
         assert!(error.starts_with("Invalid schema: ") && error.contains(word), "{word}: {error}");
     }
-    let schema = NewSchema { schema_type: SchemaType::Protobuf, ..field("x") };
-    assert!(matches!(registry.register("s", schema), Err(RegistryError::UnsupportedType(_))));
+    let protobuf = NewSchema { schema_type: SchemaType::Protobuf, ..json("syntax = \"proto3\"; message {}") };
+    let error = registry.register("s", protobuf).expect_err("no name").to_string();
+    assert!(error.starts_with("Invalid schema: ") && error.contains("schema.proto:1:"), "{error}");
     for subject in ["", "a\nb", &"x".repeat(2000)] {
         let refused = registry.register(subject, field("x"));
         assert!(matches!(refused, Err(RegistryError::InvalidSubject { .. })));
@@ -322,4 +323,29 @@ fn avro_schemas_refer_to_types_by_name() {
     let mixed = NewSchema { references: vec![other], ..avro("\"long\"") };
     let error = registry.register("mixed", mixed).expect_err("a JSON schema in Avro").to_string();
     assert!(error.contains("no schema of the same type"), "{error}");
+}
+
+#[test]
+fn protobuf_schemas_import_by_name() {
+    let place = Place::new();
+    let registry = place.open();
+    let protobuf = |text: &str| NewSchema {
+        schema_type: SchemaType::Protobuf,
+        schema: format!("syntax = \"proto3\"; {text}"),
+        references: Vec::new(),
+    };
+    let money = registry.register("money", protobuf("message Money { int64 cents = 1; }")).expect("register");
+    let spaced = protobuf("// money\nmessage Money {\n  int64 cents = 1;\n}");
+    assert_eq!(registry.register("other", spaced).expect("the same").schema.id, money.schema.id);
+    let order = protobuf("import \"shop/money.proto\"; message Order { Money price = 1; }");
+    let error = registry.register("order", order.clone()).expect_err("no reference").to_string();
+    assert!(error.contains("shop/money.proto"), "{error}");
+    let reference = SchemaReference { name: "shop/money.proto".into(), subject: "money".into(), version: 1 };
+    let order =
+        registry.register("order", NewSchema { references: vec![reference], ..order }).expect("register");
+    let resolved = registry.resolve(order.schema.id).expect("resolve");
+    assert_eq!(crate::protobuf_message(&resolved, &[0]).expect("found"), "Order");
+    drop(registry);
+    let registry = place.open();
+    assert_eq!(registry.by_id(money.schema.id).expect("kept").schema_type, SchemaType::Protobuf);
 }

@@ -111,8 +111,6 @@ pub enum RegistryError {
     InvalidSubject { reason: String },
     #[error("Invalid schema: {reason}")]
     InvalidSchema { reason: String },
-    #[error("Schema type {0} is not supported yet: register a JSON schema")]
-    UnsupportedType(String),
     #[error("the registry's store failed")]
     Control(#[from] storage::ControlError),
 }
@@ -130,9 +128,7 @@ impl Fault for RegistryError {
             | Self::VersionSoftDeleted { .. }
             | Self::VersionNotSoftDeleted { .. }
             | Self::ReferenceExists { .. } => ErrorKind::Conflict,
-            Self::InvalidSubject { .. } | Self::InvalidSchema { .. } | Self::UnsupportedType(_) => {
-                ErrorKind::Invalid
-            }
+            Self::InvalidSubject { .. } | Self::InvalidSchema { .. } => ErrorKind::Invalid,
             Self::Control(e) => e.kind(),
         }
     }
