@@ -39,6 +39,8 @@ pub enum TaskKind {
     Publish,
     /// Watches definitions and starts or stops pipelines.
     Reconcile,
+    /// Keeps tables in shape: compaction, expiry, orphans.
+    TableUpkeep,
     /// Checkpoints and upkeep of the log.
     LogUpkeep,
 }
@@ -48,7 +50,7 @@ impl TaskKind {
     pub fn phase(self) -> StopPhase {
         match self {
             Self::Listener | Self::Connection => StopPhase::Doors,
-            Self::Materialize | Self::Publish | Self::Reconcile => StopPhase::Pipelines,
+            Self::Materialize | Self::Publish | Self::Reconcile | Self::TableUpkeep => StopPhase::Pipelines,
             Self::LogUpkeep => StopPhase::Log,
         }
     }

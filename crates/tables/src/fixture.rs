@@ -33,7 +33,7 @@ impl Drop for Fixture {
     }
 }
 
-/// The machine's disk without a sync: for tests of very many commits that lose no power.
+/// The machine's disk without a sync: these tests lose no power (`crash_tests` do), and commit very often.
 #[derive(Debug, Clone, Copy)]
 struct Unsynced;
 
@@ -92,10 +92,7 @@ impl DiskFile for UnsyncedFile {
 }
 
 fn open(path: &Path, settings: Settings, clock: &Arc<ManualClock>) -> Tables {
-    open_on(Arc::new(RealDisk), path, settings, clock)
-}
-
-fn open_on(disk: SharedDisk, path: &Path, settings: Settings, clock: &Arc<ManualClock>) -> Tables {
+    let disk: SharedDisk = Arc::new(Unsynced);
     let control = Control::open(&disk, &path.join("control.redb")).expect("control");
     let objects = Objects::local(disk, path.join("warehouse"));
     let clock = Arc::<ManualClock>::clone(clock);
@@ -105,15 +102,6 @@ fn open_on(disk: SharedDisk, path: &Path, settings: Settings, clock: &Arc<Manual
 impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with(Settings::default())
-    }
-
-    /// On a disk that keeps nothing: fast.
-    pub(crate) fn unsynced(settings: Settings) -> Self {
-        let mut fixture = Self::new();
-        let path = fixture.path.join("unsynced");
-        std::fs::create_dir_all(path.join("warehouse")).expect("directory");
-        fixture.tables = open_on(Arc::new(Unsynced), &path, settings, &fixture.clock);
-        fixture
     }
 
     pub(crate) fn with(settings: Settings) -> Self {

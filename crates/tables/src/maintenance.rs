@@ -36,6 +36,7 @@ pub use compaction::{Compact, Compacted};
 pub use expiry::{Expire, Expired};
 pub use manifests::RewrittenManifests;
 pub use orphans::{Marks, Orphans, OrphansFound};
+pub(crate) use partition_spec::PARTITION_BY;
 pub use refs::{NewRef, RefInfo, RefKind, RollbackTo};
 
 /// What maintenance may do at once, and what it keeps. Sizes are bytes, times milliseconds.

@@ -7,6 +7,7 @@ use super::{CatalogError, SnapshotInfo, Table};
 use crate::columns;
 use crate::commit::facts::Facts;
 use crate::commit::{CommitError, recorded_progress};
+use crate::maintenance::PARTITION_BY;
 use crate::progress::Progress;
 
 impl Table {
@@ -59,6 +60,16 @@ impl Table {
     pub fn accepts(&self, columns: &arrow::datatypes::Schema) -> Result<(), CommitError> {
         let last_id = self.metadata.last_column_id();
         columns::evolve::evolved(self.metadata.current_schema(), last_id, columns).map(drop)
+    }
+
+    /// Whether `Tables::set_partition_spec` would take this text; the error says what is wrong with it.
+    pub fn accepts_partition_spec(&self, text: &str) -> Result<(), CatalogError> {
+        crate::partitioning::parse(text, self.metadata.current_schema()).map(drop)
+    }
+
+    /// The text that the table was last partitioned by, where this program did it.
+    pub fn partition_spec_text(&self) -> Option<&str> {
+        self.metadata.properties().get(PARTITION_BY).map(String::as_str)
     }
 
     /// Rows in the current snapshot, from its summary.

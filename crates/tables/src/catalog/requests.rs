@@ -10,6 +10,7 @@ use super::metadata_files::next_location;
 use super::pointers::{self, Pointer, namespace_key, table_key};
 use super::{CatalogError, NewTable, Table, TableIdent, Tables, names};
 use crate::columns::iceberg_schema;
+use crate::maintenance::PARTITION_BY;
 use crate::partitioning;
 use crate::progress::PROGRESS_KEY;
 
@@ -67,6 +68,7 @@ impl Tables {
             ),
             ("write.metadata.delete-after-commit.enabled".into(), "true".into()),
             ("write.parquet.compression-codec".into(), "zstd".into()),
+            (PARTITION_BY.into(), table.partition_by.clone()),
         ]);
         properties.extend(table.properties);
         let built = TableMetadataBuilder::new(
@@ -102,6 +104,11 @@ impl Tables {
                 }
             }
         }
+    }
+
+    /// The location of a table's metadata: it changes with every commit. Cheaper than [`Tables::load`].
+    pub fn version(&self, ident: &TableIdent) -> Result<String, CatalogError> {
+        Ok(self.pointer(ident)?.metadata_location)
     }
 
     /// Forgets the table; its files stay unless `purge`.

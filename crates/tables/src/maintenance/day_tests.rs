@@ -45,7 +45,7 @@ async fn upkeep(f: &Fixture, ident: &TableIdent, at: i64) {
 
 /// Commits of one row every `step` for `hours`; the sizes at the end of each hour.
 async fn run(hours: i64, step: i64) -> Vec<Size> {
-    let f = Fixture::unsynced(Settings { metadata_previous_max: 10, ..Settings::default() });
+    let f = Fixture::with(Settings { metadata_previous_max: 10, ..Settings::default() });
     let table = f.create("t", schema(), "").await;
     let ident = table.ident.clone();
     let mut sizes = Vec::new();

@@ -68,6 +68,19 @@ impl History {
             .take(self.snapshots.len())
     }
 
+    /// The nearest snapshot at or before `head` that carries progress; beyond a gap in the chain, the newest older one.
+    fn carrier_of(&self, head: i64) -> Option<i64> {
+        let mut oldest = i64::MAX;
+        for (id, kept) in self.chain(head) {
+            if kept.carrier {
+                return Some(id);
+            }
+            oldest = kept.sequence;
+        }
+        let older = self.snapshots.iter().filter(|(_, kept)| kept.carrier && kept.sequence < oldest);
+        older.max_by_key(|(_, kept)| kept.sequence).map(|(id, _)| *id)
+    }
+
     /// What goes at `now`.
     pub(crate) fn thin(&self, now: i64, limits: &Limits) -> Goes {
         let mut goes = Goes::default();
@@ -92,7 +105,7 @@ impl History {
                     keep.insert(id);
                 }
             }
-            keep.extend(self.chain(reference.snapshot_id).find(|(_, kept)| kept.carrier).map(|(id, _)| id));
+            keep.extend(self.carrier_of(reference.snapshot_id));
         }
         goes.snapshots = self.snapshots.keys().filter(|id| !keep.contains(id)).copied().collect();
         goes
@@ -207,6 +220,11 @@ mod tests {
         let goes = history.thin(1000 * DAY, &limits);
         assert_eq!(left(&history, &goes), BTreeSet::from([2, 5, 7, 8, 10]));
         assert_eq!(goes.refs, ["for-a-day"]);
+        // What was thinned out between head and carrier does not part them.
+        let mut thinned = history.clone();
+        thinned.snapshots.retain(|id, _| [2, 10].contains(id));
+        thinned.refs.retain(|name, _| name == MAIN_BRANCH);
+        assert_eq!(left(&thinned, &thinned.thin(1000 * DAY, &limits)), BTreeSet::from([2, 10]));
         history.keep_min = 4;
         let goes = history.thin(1000 * DAY, &limits);
         assert!(left(&history, &goes).is_superset(&BTreeSet::from([7, 8, 9, 10])));

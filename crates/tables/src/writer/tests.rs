@@ -438,6 +438,45 @@ async fn partition_values_cannot_leave_the_table() {
     assert_eq!(f.tables.scan(&loaded, None).await.expect("scan").files.len(), evil.len());
 }
 
+/// Parquet's metadata of one staged file.
+async fn footer(f: &Fixture, file: &DataFile) -> parquet::file::metadata::ParquetMetaData {
+    let bytes = f.tables.objects().get(file.file_path()).await.expect("file");
+    SerializedFileReader::new(bytes).expect("parquet").metadata().clone()
+}
+
+#[tokio::test]
+async fn properties_say_how_files_are_written() {
+    let f = Fixture::new();
+    let table = f.create("t", schema(), "").await;
+    let staged = f.stage(&table, &rows(0, 1000)).await;
+    let group = footer(&f, &staged.files[0]).await.row_group(0).clone();
+    assert!(group.columns().iter().all(|c| c.bloom_filter_offset().is_none()));
+    assert!(format!("{:?}", group.column(0).compression()).starts_with("ZSTD"));
+    let set = |pairs: &[(&str, &str)]| iceberg::TableUpdate::SetProperties {
+        updates: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    };
+    let update = set(&[
+        ("write.parquet.bloom-filter-enabled.column.id", "true"),
+        ("write.parquet.bloom-filter-max-bytes", "4096"),
+        ("write.parquet.compression-codec", "snappy"),
+        ("write.target-file-size-bytes", "65536"),
+    ]);
+    let table = f.tables.commit(&table.ident, vec![], vec![update]).await.expect("properties");
+    // Numbers that do not compress.
+    let mut chance = Chance(7);
+    let ids = Int64Array::from_iter_values((0..200_000).map(|_| chance.next() as i64));
+    let symbols = StringArray::from(vec!["s"; 200_000]);
+    let batch = RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(symbols)]).expect("batch");
+    let staged = f.stage(&table, &batch).await;
+    assert!(staged.len() > 2, "{} files", staged.len());
+    let group = footer(&f, &staged.files[0]).await.row_group(0).clone();
+    let length = group.column(0).bloom_filter_length().expect("a filter");
+    // The filter itself and a little header.
+    assert!((1..=4096 + 64).contains(&length), "{length}");
+    assert!(group.column(1).bloom_filter_offset().is_none());
+    assert!(format!("{:?}", group.column(0).compression()).starts_with("SNAPPY"));
+}
+
 #[tokio::test]
 async fn nothing_written_is_nothing_staged() {
     let f = Fixture::new();
