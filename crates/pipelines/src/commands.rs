@@ -19,6 +19,8 @@ use crate::materialize;
 use crate::settings::Settings;
 use crate::spec::{PipelineSpec, SpecError};
 use crate::status::NodeStatus;
+use crate::upkeep;
+use crate::upkeep::action::{self, TableAction, TableAnswer};
 use crate::verify::{self, VerifyReport};
 
 /// What commands stand on.
@@ -115,6 +117,7 @@ impl Commands {
             duties.reconcile().await;
         }
         pipeline::start_all(&duties)?;
+        upkeep::start(&duties);
         let watching = Arc::clone(&duties);
         duties.deps.supervisor.spawn(TaskKind::Reconcile, "reconcile topics", move |shutdown| async move {
             loop {
@@ -248,6 +251,12 @@ impl Commands {
                 verify::verify(&duties, &ident).await
             })
             .await
+    }
+
+    /// Does to a table (`name` or `namespace.name`) what somebody asks for; waits for maintenance that is going on.
+    pub async fn table_action(&self, table: &str, action: TableAction) -> Result<TableAnswer, CommandError> {
+        let (duties, table) = (Arc::clone(&self.duties), table.to_owned());
+        self.duties.aside(async move { action::act(&duties, &table, action).await }).await
     }
 
     /// Why the log takes no data; none while it does.

@@ -19,6 +19,7 @@ use crate::commands::{CommandError, Deps};
 use crate::materialize::{self, Link};
 use crate::publish::PipelineLink;
 use crate::settings::Settings;
+use crate::upkeep::Upkeep;
 
 /// What all duties stand on.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct Duties {
     /// Bounds the memory of staging.
     pub(crate) staging: Semaphore,
     pub(crate) started_ms: i64,
+    pub(crate) upkeep: Upkeep,
     tables: Mutex<BTreeMap<TopicId, TableDuty>>,
     pub(crate) pipelines: Mutex<BTreeMap<String, PipelineDuty>>,
 }
@@ -63,6 +65,7 @@ impl Duties {
             schema_gate: AsyncMutex::new(()),
             changes: AsyncMutex::new(()),
             pipeline_changes: AsyncMutex::new(()),
+            upkeep: Upkeep::default(),
             tables: Mutex::default(),
             pipelines: Mutex::default(),
         }

@@ -1,7 +1,7 @@
 //! Everything that moves data without being asked, and the commands that span nouns.
 //!
-//! Owns: materialize (topic → table), publish (query → topic), definitions of pipelines, use cases such as "create a
-//! topic that is a table".
+//! Owns: materialize (topic → table), publish (query → topic), upkeep of tables, definitions of pipelines, use cases such
+//! as "create a topic that is a table".
 //! Does not own: listening sockets; how rows are decoded (queries/rows) or committed (tables/commit).
 //! Invariants: progress is stored with its effect; every duty has one owner task.
 
@@ -13,10 +13,15 @@ pub mod publish;
 pub mod settings;
 pub mod spec;
 pub mod status;
+pub mod upkeep;
 mod verify;
 
 pub use commands::{CommandError, Commands};
 pub use settings::Settings;
 pub use spec::{OnError, PipelineSpec, PublishMode, SpecError, Target, Trigger};
-pub use status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};
+pub use status::{
+    NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TableUpkeepStatus, TopicStatus, UpkeepStatus,
+};
+pub use upkeep::UpkeepSettings;
+pub use upkeep::action::{Kind, RefAnswer, RollbackTarget, TableAction, TableAnswer};
 pub use verify::VerifyReport;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::upkeep::UpkeepSettings;
+
 /// Limits of moving data. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -39,6 +41,8 @@ pub struct Settings {
     pub result_rows_max: usize,
     /// Encoded bytes of one run's result.
     pub result_bytes_max: usize,
+    /// When tables are kept in shape.
+    pub upkeep: UpkeepSettings,
 }
 
 impl Default for Settings {
@@ -60,6 +64,7 @@ impl Default for Settings {
             statement_bytes_max: 1 << 20,
             result_rows_max: 100_000,
             result_bytes_max: 64 << 20,
+            upkeep: UpkeepSettings::default(),
         }
     }
 }

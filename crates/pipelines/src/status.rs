@@ -14,6 +14,36 @@ pub struct NodeStatus {
     pub topics: Vec<TopicStatus>,
     pub tables: Vec<TableStatus>,
     pub pipelines: Vec<PipelineStatus>,
+    pub upkeep: UpkeepStatus,
+}
+
+/// How tables are kept in shape.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct UpkeepStatus {
+    pub enabled: bool,
+    /// What is done just now, and to which table.
+    pub running: Option<String>,
+    pub tables: Vec<TableUpkeepStatus>,
+}
+
+/// What was done to one table since the node has started.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TableUpkeepStatus {
+    pub table: String,
+    pub files_compacted: u64,
+    pub last_compaction_ms: Option<i64>,
+    pub snapshots_expired: u64,
+    /// Files of expired snapshots.
+    pub files_deleted: u64,
+    /// Files of expired snapshots that readers may still be at.
+    pub files_waiting: u64,
+    pub orphans_removed: u64,
+    /// Manifests of the current snapshot when they were last counted.
+    pub manifests: u64,
+    /// What compaction does not touch, and why.
+    pub left_alone: Option<String>,
+    /// What has failed; it is tried again.
+    pub message: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -34,6 +34,7 @@ pub(crate) async fn status(duties: &Duties) -> NodeStatus {
         topics,
         tables,
         pipelines: pipeline_status(duties),
+        upkeep: duties.upkeep.status(duties),
     }
 }
 

@@ -48,10 +48,14 @@ pub(crate) async fn alter(
     after.config.check_together()?;
     let after = Arc::new(after);
     check(&after)?;
-    keep_partitioning(duties, &before, &after).await?;
+    let partitioned = new_partitioning(duties, &before, &after).await?;
     materialize::check_topic(duties, &after).await?;
     let (topics, owned, changes) = (duties.deps.topics.clone(), name.to_owned(), changes.to_vec());
     let info = duties.blocking(move || topics.alter_config(&owned, &changes)).await?;
+    if let Some(spec) = partitioned {
+        let ident = duties.deps.tables.ident(name);
+        duties.deps.tables.set_partition_spec(&ident, &spec).await?;
+    }
     ready(duties, &info).await?;
     duties.reconcile().await;
     Ok(info)
@@ -190,21 +194,20 @@ fn check(info: &TopicInfo) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A table that is there keeps its partitioning.
-async fn keep_partitioning(
+/// The spec that a table which is there has to get, checked against its columns.
+async fn new_partitioning(
     duties: &Duties,
     before: &TopicInfo,
     after: &TopicInfo,
-) -> Result<(), CommandError> {
+) -> Result<Option<String>, CommandError> {
     let spec = |info: &TopicInfo| IcebergTopic::of(info).ok().flatten().map(|settings| settings.partition_by);
-    let (Some(had), Some(wanted)) = (spec(before), spec(after)) else { return Ok(()) };
-    let exists = duties.deps.tables.load(&duties.deps.tables.ident(before.name.as_str())).await.is_ok();
-    if had != wanted && exists {
-        return Err(CommandError::Invalid(format!(
-            "table {} is partitioned by {had} and keeps that: changing redpanda.iceberg.partition.spec of a table that \
-             exists is not supported; create another topic with {wanted}",
-            before.name
-        )));
+    let (Some(had), Some(wanted)) = (spec(before), spec(after)) else { return Ok(None) };
+    if had == wanted {
+        return Ok(None);
     }
-    Ok(())
+    match duties.deps.tables.load(&duties.deps.tables.ident(before.name.as_str())).await {
+        Ok(table) => table.accepts_partition_spec(&wanted).map(|()| Some(wanted)).map_err(CommandError::from),
+        Err(tables::CatalogError::NoSuchTable(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -128,7 +128,12 @@ pub(crate) async fn ensure_table(
 ) -> Result<Table, Trouble> {
     let tables = &duties.deps.tables;
     match tables.load(ident).await {
-        Ok(_) => return Ok(tables.evolve(ident, columns).await?),
+        Ok(_) => {
+            let table = tables.evolve(ident, columns).await?;
+            // A stop between the topic's change and the table's is made good here.
+            let noted = table.partition_spec_text().is_some_and(|noted| noted != partition_by);
+            return Ok(if noted { tables.set_partition_spec(ident, partition_by).await? } else { table });
+        }
         Err(CatalogError::NoSuchTable(_)) => {}
         Err(error) => return Err(error.into()),
     }

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use base::TopicId;
 use tables::commit::LogJudgement;
 use tables::progress::PROGRESS_KEY;
-use tables::{Account, CatalogError, Fates, Position, Progress, Recorded, SnapshotInfo, Table, TableIdent};
+use tables::{
+    Account, CatalogError, Fates, Position, Progress, Recorded, SnapshotInfo, SourceId, Table, TableIdent,
+};
 use topics::{Partition, TopicInfo};
 
 use crate::commands::CommandError;
@@ -91,15 +93,37 @@ fn moved(before: Option<&Recorded>, position: Position) -> Recorded {
 fn history(table: &Table) -> Vec<Progress> {
     let snapshots: HashMap<i64, SnapshotInfo> = table.snapshots().into_iter().map(|s| (s.id, s)).collect();
     let mut at = table.current_snapshot_id();
-    let mut history = Vec::new();
+    let (mut history, mut oldest) = (Vec::new(), i64::MAX);
     // A parent chain cannot be longer than the list of snapshots.
     for _ in 0..snapshots.len() {
         let Some(snapshot) = at.and_then(|id| snapshots.get(&id)) else { break };
         let carried = snapshot.summary.get(PROGRESS_KEY);
         history.extend(carried.and_then(|text| tables::progress::decode(text).ok()));
+        oldest = snapshot.sequence;
         at = snapshot.parent;
     }
+    if at.is_some() {
+        beyond_the_gap(snapshots.into_values(), oldest, &mut history);
+    }
     history
+}
+
+/// Expiry thins the chain of parents out: what is left beyond a gap, older than `oldest`, was on main too, or was moved
+/// back from. A place that main has not gone beyond since is not taken: main may lack what lies before it.
+fn beyond_the_gap(snapshots: impl Iterator<Item = SnapshotInfo>, oldest: i64, history: &mut Vec<Progress>) {
+    let mut older: Vec<SnapshotInfo> = snapshots.filter(|s| s.sequence < oldest).collect();
+    older.sort_by_key(|s| std::cmp::Reverse(s.sequence));
+    for snapshot in older {
+        let carried = snapshot.summary.get(PROGRESS_KEY);
+        let Some(progress) = carried.and_then(|text| tables::progress::decode(text).ok()) else { continue };
+        let passed = |(id, recorded): (&SourceId, &Recorded)| {
+            let later = history.last().map(|later| later.get(id).map(|r| r.position.next));
+            later.is_none_or(|next| next.is_some_and(|next| recorded.position.next <= next))
+        };
+        if progress.iter().all(passed) {
+            history.push(progress);
+        }
+    }
 }
 
 fn newest_shared(

@@ -9,4 +9,5 @@ mod recovery;
 mod retention;
 mod schema_changes;
 mod topics_and_tables;
+mod upkeep;
 mod verify;
