@@ -9,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
 
+mod upkeep;
+
+pub use upkeep::{RefCommand, RollbackArgs, UpkeepCommand};
+
 /// A streaming lakehouse in one binary: Kafka in, Iceberg tables, SQL over both, results back as topics.
 #[derive(Debug, Parser)]
 #[command(name = "frazil", version, propagate_version = true, infer_subcommands = false)]
@@ -298,6 +302,8 @@ Examples:
   frazil table resume trades --skip       from the end of the log; what lies between is left out
   frazil table resume trades --replay     from the table's own progress")]
     Resume(ResumeArgs),
+    #[command(flatten)]
+    Upkeep(UpkeepCommand),
 }
 
 #[derive(Debug, Clone, Args)]

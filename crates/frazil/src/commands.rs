@@ -11,6 +11,7 @@ pub mod status;
 pub mod table;
 pub mod topic;
 pub mod up;
+mod upkeep;
 pub mod validate;
 
 mod template;

@@ -7,6 +7,7 @@
 
 mod check;
 mod groups;
+mod maintenance;
 mod interpolate;
 mod nearest;
 mod pipelines;
@@ -23,6 +24,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use groups::GroupBlock;
+pub use maintenance::MaintenanceBlock;
 pub use pipelines::PipelineBlock;
 pub use problem::{Place, Problem, Problems};
 pub use security::SecurityBlock;
@@ -47,6 +49,7 @@ pub struct Config {
     pub listen: ListenBlock,
     pub broker: BrokerBlock,
     pub security: SecurityBlock,
+    pub maintenance: MaintenanceBlock,
     /// `observability.logs.level`.
     pub log_level: Option<String>,
 }
@@ -111,7 +114,13 @@ impl Config {
         self.read_topics(&mut block, &directory);
         self.read_pipelines(&mut block, &directory);
         if let Some(server) = block.block("server") {
-            server::read(server, &mut self.listen, &mut self.broker, &mut self.security);
+            server::read(
+                server,
+                &mut self.listen,
+                &mut self.broker,
+                &mut self.security,
+                &mut self.maintenance,
+            );
         }
         if let Some(observability) = block.block("observability") {
             server::read_observability(observability, &mut self.log_level);

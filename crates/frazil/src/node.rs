@@ -215,13 +215,15 @@ async fn open_parts(
     compute: Handle,
 ) -> anyhow::Result<Parts> {
     settings.config.broker.apply(&mut settings.log);
+    let mut moving = pipelines::Settings::default();
+    settings.config.maintenance.apply(&mut moving.upkeep);
     let clock: SharedClock = Arc::new(SystemClock);
     let below = {
         let (supervisor, clock, compute) = (supervisor.clone(), Arc::clone(&clock), compute.clone());
         tokio::task::spawn_blocking(move || open_below(settings, &supervisor, clock, compute)).await??
     };
     let (control, access, topics, registry, tables, engine) = below;
-    let commands = pipelines::Commands::start(pipelines::commands::Deps {
+    let deps = pipelines::commands::Deps {
         topics: topics.clone(),
         registry: registry.clone(),
         tables: tables.clone(),
@@ -230,8 +232,8 @@ async fn open_parts(
         clock: Arc::clone(&clock),
         supervisor: supervisor.clone(),
         compute,
-    })
-    .await?;
+    };
+    let commands = pipelines::Commands::start_with(moving, deps).await?;
     Ok(Parts { access, topics, registry, tables, engine, commands, clock })
 }
 

@@ -31,6 +31,7 @@ pub(super) async fn run(command: TableCommand, remote: &Remote) -> anyhow::Resul
             Ok(())
         }
         TableCommand::Verify { table, output } => verify(&http.verify(&table).await?, output.output),
+        TableCommand::Upkeep(command) => super::upkeep::run(command, &http).await,
         TableCommand::Resume(args) => {
             let mode = if args.skip { "skip" } else { "replay" };
             http.resume(&args.table, mode).await?;

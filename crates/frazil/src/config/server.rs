@@ -8,6 +8,7 @@ use gateway::kafka::Authentication;
 
 use super::groups::GroupBlock;
 use super::problem::{Place, Problems};
+use super::maintenance::MaintenanceBlock;
 use super::reader::Block;
 use super::security::{self, SecurityBlock};
 
@@ -69,6 +70,7 @@ pub(super) fn read(
     listen: &mut ListenBlock,
     broker: &mut BrokerBlock,
     security: &mut SecurityBlock,
+    maintenance: &mut MaintenanceBlock,
 ) {
     if let Some(mut doors) = block.block("listen") {
         let place = doors.place_of("kafka").map(|(place, _)| place);
@@ -91,7 +93,10 @@ pub(super) fn read(
     if let Some(settings) = block.block("kafka") {
         read_broker(settings, broker, security);
     }
-    block.close(&["listen", "kafka"], &["auth", "tls", "limits"]);
+    if let Some(switches) = block.block("maintenance") {
+        maintenance.read(switches);
+    }
+    block.close(&["listen", "kafka", "maintenance"], &["auth", "tls", "limits"]);
 }
 
 fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock, security: &mut SecurityBlock) {

@@ -44,6 +44,12 @@ impl Http {
         self.admin(Method::POST, &format!("/v1/tables/{}/verify", segment(table)), None).await
     }
 
+    /// Does what the action (`pipelines::TableAction`) says to a table.
+    pub async fn maintain(&self, table: &str, action: &Value) -> anyhow::Result<Value> {
+        let path = format!("/v1/tables/{}/maintenance", segment(table));
+        self.admin(Method::POST, &path, Some(action.clone())).await
+    }
+
     /// Lets a stopped table go on.
     pub async fn resume(&self, table: &str, mode: &str) -> anyhow::Result<()> {
         let path = format!("/v1/tables/{}/resume", segment(table));

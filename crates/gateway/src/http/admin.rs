@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use pipelines::{Commands, PipelineSpec};
+use pipelines::{Commands, PipelineSpec, TableAction};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -31,6 +31,7 @@ GET    /v1/pipelines/{name}          one pipeline; PUT stores and starts it, DEL
 POST   /v1/tables/{topic}/commit     commit what is stable of a topic now
 POST   /v1/tables/{table}/verify     account for every offset; changes nothing
 POST   /v1/tables/{table}/resume     {\"mode\":\"skip\"} or {\"mode\":\"replay\"} after a table was rolled back or diverged
+POST   /v1/tables/{table}/maintenance {\"action\":\"compact\"}, expire_snapshots, remove_orphans, rewrite_manifests, rollback, create_ref, drop_ref, list_refs
 ";
 
 /// The door's routes.
@@ -48,6 +49,7 @@ pub(super) fn router(deps: crate::Deps) -> Router {
         .route("/v1/tables/{table}/commit", post(commit))
         .route("/v1/tables/{table}/verify", post(verify))
         .route("/v1/tables/{table}/resume", post(resume))
+        .route("/v1/tables/{table}/maintenance", post(maintain))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(deps.commands)
@@ -163,6 +165,11 @@ async fn resume(State(commands): State<Commands>, Path(table): Path<String>, bod
     let ResumeBody { mode } = parse(&body)?;
     commands.resume_table(&table, matches!(mode, ResumeMode::Skip)).await?;
     ok(&json!({"table": table, "mode": mode}))
+}
+
+async fn maintain(State(commands): State<Commands>, Path(table): Path<String>, body: Bytes) -> Answer {
+    let action: TableAction = parse(&body)?;
+    ok(&commands.table_action(&table, action).await?)
 }
 
 async fn unknown_path(uri: Uri) -> AdminFault {

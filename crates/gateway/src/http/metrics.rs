@@ -211,6 +211,7 @@ mod tests {
                 skipped: 0,
                 last_commit_ms: None,
             }],
+            upkeep: pipelines::UpkeepStatus::default(),
             pipelines: vec![],
         };
         let text = render(&status, Some(4096));
