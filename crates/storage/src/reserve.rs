@@ -32,7 +32,7 @@ impl Reserve {
     /// Gives the reserve up when less than its size is free: call it before anything is written at a start.
     pub fn give_up_if_needed(&self) {
         let size = self.disk.open(&self.path, OpenMode::Read).and_then(|file| file.len()).unwrap_or(0);
-        if self.disk.free_bytes(&self.path).is_ok_and(|free| free < size) {
+        if self.free_bytes().is_ok_and(|free| free < size) {
             self.give_up();
         }
     }
@@ -63,13 +63,18 @@ impl Reserve {
         self.given_up.load(Ordering::SeqCst)
     }
 
+    /// Free bytes around the reserve, which itself may not be there.
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes(self.path.parent().unwrap_or(&self.path))
+    }
+
     /// Sets `bytes` aside if there is no reserve and `beyond` bytes stay free; whether there is one now.
     pub fn keep(&self, bytes: u64, beyond: u64) -> io::Result<bool> {
         if self.held.load(Ordering::SeqCst) {
             return Ok(true);
         }
         let needed = bytes.saturating_add(beyond);
-        if bytes == 0 || self.disk.free_bytes(&self.path)? < needed {
+        if bytes == 0 || self.free_bytes()? < needed {
             return Ok(false);
         }
         let file = self.disk.open(&self.path, OpenMode::Create)?;
@@ -175,7 +180,7 @@ impl DiskFile for ReservedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::write_file_atomically;
+    use crate::disk::{RealDisk, write_file_atomically};
     use crate::simulated::SimulatedDisk;
 
     #[test]
@@ -199,6 +204,18 @@ mod tests {
         disk.leave_room_for(999);
         again.give_up_if_needed();
         assert!(again.is_given_up() && !disk.exists(Path::new("/reserve")));
+    }
+
+    /// The file is not there when its space is looked for.
+    #[test]
+    fn a_real_disk_sets_it_aside() {
+        let dir = crate::directory::tests::temporary();
+        let path = dir.path().join("reserve");
+        let reserve = Reserve::find(Arc::new(RealDisk), path.clone());
+        reserve.give_up_if_needed();
+        assert!(reserve.keep(1 << 20, 0).expect("keep"));
+        assert_eq!(std::fs::metadata(&path).expect("there").len(), 1 << 20);
+        assert!(reserve.give_up() && !path.exists());
     }
 
     #[test]
