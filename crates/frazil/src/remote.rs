@@ -10,6 +10,7 @@ pub mod sql;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use topics::cluster::{ClusterClient, ClusterSettings, Login};
 
 use crate::cli::Global;
 use crate::node::{Endpoints, Ports};
@@ -49,10 +50,12 @@ pub struct Remote {
     pub admin: String,
     /// A connection string of libpq's form.
     pub postgres: String,
+    /// Who the commands are for Kafka.
+    pub login: Option<Login>,
 }
 
 impl Remote {
-    /// From the flags; FRAZIL_KAFKA, FRAZIL_REGISTRY_URL, FRAZIL_CATALOG_URL, FRAZIL_ADMIN_URL and
+    /// From the flags; FRAZIL_KAFKA_USER and FRAZIL_KAFKA_PASSWORD log in to Kafka; FRAZIL_KAFKA, FRAZIL_REGISTRY_URL, FRAZIL_CATALOG_URL, FRAZIL_ADMIN_URL and
     /// FRAZIL_POSTGRES_URL name single doors.
     pub fn from_flags(global: &Global) -> anyhow::Result<Self> {
         let ports = Ports::default()
@@ -73,6 +76,9 @@ impl Remote {
                 "FRAZIL_POSTGRES_URL",
                 format!("postgres://frazil@{host}:{}/frazil", ports.postgres),
             ),
+            login: std::env::var("FRAZIL_KAFKA_USER").ok().filter(|user| !user.is_empty()).map(|user| {
+                Login { user, password: std::env::var("FRAZIL_KAFKA_PASSWORD").unwrap_or_default() }
+            }),
         })
     }
 
@@ -84,15 +90,20 @@ impl Remote {
             catalog: format!("http://{}", endpoints.catalog),
             admin: format!("http://{}", endpoints.admin),
             postgres: format!("postgres://frazil@{}/frazil", endpoints.postgres),
+            login: None,
         }
     }
 
     /// A Kafka client, after a look whether anybody answers: librdkafka alone would try for long.
-    pub async fn kafka(&self) -> anyhow::Result<topics::cluster::ClusterClient> {
+    pub async fn kafka(&self) -> anyhow::Result<ClusterClient> {
         let mut reason = "no address".to_owned();
         for address in self.kafka.split(',') {
             match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address.trim())).await {
-                Ok(Ok(_)) => return Ok(topics::cluster::ClusterClient::new(&self.kafka)),
+                Ok(Ok(_)) => {
+                    let settings =
+                        ClusterSettings { login: self.login.clone(), ..ClusterSettings::default() };
+                    return Ok(ClusterClient::with_settings(&self.kafka, settings));
+                }
                 Ok(Err(error)) => reason = error.to_string(),
                 Err(_) => reason = "no answer in time".to_owned(),
             }

@@ -64,6 +64,16 @@ struct Broker {
     responses: ResponseBudget,
 }
 
+impl Broker {
+    /// What Kafka calls the way that clients speak to this door.
+    fn protocol(&self) -> &'static str {
+        match self.authentication {
+            Authentication::None => "PLAINTEXT",
+            Authentication::Sasl { .. } => "SASL_PLAINTEXT",
+        }
+    }
+}
+
 /// Holds producers back before the log's queue of unsynced bytes is full, so that they wait instead of failing.
 #[derive(Debug)]
 struct ProduceGate {

@@ -39,11 +39,26 @@ pub struct ClusterSettings {
     pub request_timeout: Duration,
     /// How the client names itself.
     pub client_id: String,
+    /// Who it says it is; none where nobody is asked.
+    pub login: Option<Login>,
+}
+
+/// A user and a password, which cross the connection as they are (SASL PLAIN).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 impl Default for ClusterSettings {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(10), client_id: "frazil".into() }
+        Self { request_timeout: Duration::from_secs(10), client_id: "frazil".into(), login: None }
     }
 }
 
@@ -201,6 +216,13 @@ impl ClusterClient {
             .set("client.id", &self.settings.client_id)
             .set("broker.address.ttl", "10000")
             .set("socket.nagle.disable", "true");
+        if let Some(login) = &self.settings.login {
+            config
+                .set("security.protocol", "sasl_plaintext")
+                .set("sasl.mechanism", "PLAIN")
+                .set("sasl.username", &login.user)
+                .set("sasl.password", &login.password);
+        }
         config
     }
 

@@ -3,6 +3,7 @@
 mod configuration;
 mod demonstration;
 mod lifecycle;
+mod users;
 
 use std::path::{Path, PathBuf};
 

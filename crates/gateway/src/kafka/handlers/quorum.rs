@@ -33,7 +33,7 @@ pub(super) async fn describe(
         return response;
     }
     let listener = Listener::default()
-        .with_name(text("PLAINTEXT"))
+        .with_name(text(broker.protocol()))
         .with_host(broker.host.clone())
         .with_port(u16::try_from(broker.port).unwrap_or_default());
     response.with_nodes(vec![Node::default().with_node_id(NODE_ID.into()).with_listeners(vec![listener])])

@@ -44,7 +44,7 @@ pub(super) fn properties(broker: &Broker, name: &str) -> Result<Vec<Shown>, Refu
 /// What the node was started with.
 fn settings(broker: &Broker) -> Vec<Shown> {
     let (log, default) = (broker.topics.settings(), Settings::default());
-    let listener = format!("PLAINTEXT://{}:{}", broker.host.as_str(), broker.port);
+    let listener = format!("{}://{}:{}", broker.protocol(), broker.host.as_str(), broker.port);
     let fixed = |name, form, value: &str, doc| shown(name, form, value, value, doc);
     let mut all = vec![
         shown("advertised.listeners", STRING, &listener, "", "Where clients connect."),
