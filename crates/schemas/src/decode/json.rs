@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::RejectCode;
+use super::budget::Budget;
 use super::column::{BytesColumn, Column, Habit, ListColumn, MapColumn, StructColumn};
 use super::number::NoInteger;
 use super::plan::{Kind, Node, Object, Plan};
@@ -35,7 +36,7 @@ pub(super) fn record(plan: &Plan, root: &mut StructColumn, bytes: &[u8], unescap
         let message = format!("the value is no UTF-8 at byte {}", error.valid_up_to());
         return Err(Refused::new(RejectCode::Malformed, message));
     }
-    let mut walk = Walk { scanner: Scanner::new(bytes), unescaped };
+    let mut walk = Walk { scanner: Scanner::new(bytes), unescaped, budget: Budget::of(bytes.len()) };
     walk.scanner.space();
     if walk.scanner.peek() != Some(b'{') {
         return Err(walk.scanner.other_than("an object"));
@@ -92,6 +93,8 @@ struct Walk<'a, 's> {
     scanner: Scanner<'a>,
     /// Room for strings that are written with escapes.
     unescaped: &'s mut Vec<u8>,
+    /// For maps that are read again.
+    budget: Budget,
 }
 
 impl<'a> Walk<'a, '_> {
@@ -296,6 +299,8 @@ impl<'a> Walk<'a, '_> {
         self.entries(values, column, &[], depth)?;
         let doubled = column.doubled_keys();
         if !doubled.is_empty() {
+            // Maps of maps with doubled keys are read again and again: that has an end.
+            self.budget.take(column.keys.len() - column.open_start(), 1)?;
             column.drop_open();
             self.scanner = start;
             self.entries(values, column, &doubled, depth)?;

@@ -3,8 +3,8 @@
 //! Owns: walking a message along its plan, rejecting what does not fit.
 //! Does not own: the primitives (`reader`), columns, which message a value holds.
 //! Invariants: a value that is rejected leaves no trace in any column; what a value adds to the columns is bounded by
-//! its length (`Budget`), and so is the work: each byte is looked at once for each level it is nested in, twice in maps
-//! with doubled keys.
+//! its length (`Budget`), and so is the work: each byte is looked at once for each level it is nested in, but for maps
+//! with doubled keys, which take from the budget twice.
 //!
 //! As the specification has it: unknown fields are passed over, of a field that comes again the last value counts,
 //! messages that come again are merged, list items may be packed or not, the last member of a oneof counts, of a map's
@@ -40,6 +40,14 @@ struct Open<'b> {
     parts: Vec<Option<Cow<'b, [u8]>>>,
     /// The member that was read last, by oneof.
     members: Vec<Option<usize>>,
+}
+
+/// A field that is a map.
+struct MapField<'p> {
+    number: u32,
+    key: &'p Value,
+    value: &'p Value,
+    cells: usize,
 }
 
 impl Walk {
@@ -146,11 +154,12 @@ impl Walk {
                 true => Ok(()),
                 false => Err(too_large("the batch holds too many items".into())),
             },
-            (Shape::Map(key, value, _), Column::Map(column)) => {
+            (Shape::Map(key, value, cells), Column::Map(column)) => {
                 let doubled = column.doubled_keys();
                 if !doubled.is_empty() {
                     column.drop_open();
-                    self.entries_again(field.number, key, value, column, bytes, &doubled)?;
+                    let map = MapField { number: field.number, key, value, cells: *cells };
+                    self.entries_again(&map, column, bytes, &doubled)?;
                 }
                 match column.finish_value() {
                     true => Ok(()),
@@ -242,9 +251,7 @@ impl Walk {
     /// Reads a map's entries anew from its message, but for those at the positions in `superseded` (ascending).
     fn entries_again(
         &mut self,
-        wanted: u32,
-        key: &Value,
-        value: &Value,
+        map: &MapField<'_>,
         column: &mut MapColumn,
         bytes: &[u8],
         superseded: &[usize],
@@ -253,13 +260,15 @@ impl Walk {
         let mut position = 0;
         let mut reader = Reader::new(bytes);
         while let Some((number, wire)) = reader.tag()? {
-            if number != wanted {
+            if number != map.number {
                 reader.skip(number, wire)?;
                 continue;
             }
             let entry = reader.sized()?;
             if superseded.next_if_eq(&position).is_none() {
-                self.entry(key, value, column, entry)?;
+                // Maps of maps with doubled keys are read again and again: that has an end too.
+                self.budget.take(1, map.cells)?;
+                self.entry(map.key, map.value, column, entry)?;
             }
             position += 1;
         }

@@ -491,3 +491,18 @@ fn all_of_is_merged() {
         .decode(&[Some(br#"{"m":{"x":1}}"#), Some(br#"{"m":{"x":1,"y":2}}"#)]);
     assert_eq!(rows(&decoded), [r#"{"m":{"x":1}}"#]);
 }
+
+#[test]
+fn maps_of_maps_with_doubled_keys_end() {
+    let (mut schema, mut value) = (json!({"type": "integer"}), "1".to_owned());
+    for _ in 0..27 {
+        schema = json!({"type": "object", "additionalProperties": schema});
+        value = format!(r#"{{"k":{value},"k":{value}}}"#, value = if value == "1" { "1" } else { "{}" })
+            .replacen(r#""k":{}}"#, &format!(r#""k":{value}}}"#), 1);
+    }
+    let decoder = decoder(&object(json!({"m": schema}))).expect("supported");
+    let value = format!(r#"{{"m":{value}}}"#);
+    let decoded = decoder.decode(&[Some(value.as_bytes()), Some(br#"{"m":{"k":{},"k":{}}}"#)]);
+    assert_eq!(decoded.rejected[0].code, RejectCode::TooLarge, "{:?}", decoded.rejected);
+    assert_eq!(decoded.batch.num_rows(), 1);
+}

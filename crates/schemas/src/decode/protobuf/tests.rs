@@ -225,3 +225,33 @@ fn a_short_value_cannot_fill_the_memory() {
     assert_eq!(decoded.rejected[0].code, RejectCode::TooLarge, "{:?}", decoded.rejected);
     assert_eq!(decoded.batch.num_rows(), 1);
 }
+
+#[test]
+fn maps_of_maps_with_doubled_keys_end() {
+    let depth = 28;
+    let messages: String =
+        (0..depth).map(|i| format!("message M{i} {{ map<bool, M{}> m = 1; }} ", i + 1)).collect();
+    let text = format!("{messages} message M{depth} {{ map<bool, bool> m = 1; }}");
+    let decoder = decoder(&text).expect("supported");
+    // Each map has its key twice, and the last entry holds the next map: the innermost would be read 2^28 times.
+    let mut value = b"\x0a\x00\x0a\x02\x10\x01".to_vec();
+    for _ in 0..depth {
+        let mut entry = vec![0x12];
+        length(value.len(), &mut entry);
+        entry.extend_from_slice(&value);
+        value = vec![0x0a, 0, 0x0a];
+        length(entry.len(), &mut value);
+        value.extend_from_slice(&entry);
+    }
+    let decoded = decoder.decode(&[Some(&value), Some(b"\x0a\x00\x0a\x00")]);
+    assert_eq!(decoded.rejected[0].code, RejectCode::TooLarge, "{:?}", decoded.rejected);
+    assert_eq!(decoded.batch.num_rows(), 1);
+}
+
+fn length(mut value: usize, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
