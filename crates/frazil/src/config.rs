@@ -7,8 +7,8 @@
 
 mod check;
 mod groups;
-mod maintenance;
 mod interpolate;
+mod maintenance;
 mod nearest;
 mod pipelines;
 mod problem;
@@ -29,7 +29,7 @@ pub use pipelines::PipelineBlock;
 pub use problem::{Place, Problem, Problems};
 pub use security::SecurityBlock;
 pub(crate) use server::refuse_beyond_loopback;
-pub use server::{BrokerBlock, ListenBlock};
+pub use server::{BrokerBlock, ListenBlock, TablesBlock};
 pub use topics::TopicBlock;
 
 use interpolate::Variables;
@@ -50,6 +50,7 @@ pub struct Config {
     pub broker: BrokerBlock,
     pub security: SecurityBlock,
     pub maintenance: MaintenanceBlock,
+    pub tables: TablesBlock,
     /// `observability.logs.level`.
     pub log_level: Option<String>,
 }
@@ -120,6 +121,7 @@ impl Config {
                 &mut self.broker,
                 &mut self.security,
                 &mut self.maintenance,
+                &mut self.tables,
             );
         }
         if let Some(observability) = block.block("observability") {

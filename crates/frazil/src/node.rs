@@ -217,6 +217,7 @@ async fn open_parts(
     settings.config.broker.apply(&mut settings.log);
     let mut moving = pipelines::Settings::default();
     settings.config.maintenance.apply(&mut moving.upkeep);
+    settings.config.tables.apply(&mut settings.tables);
     let clock: SharedClock = Arc::new(SystemClock);
     let below = {
         let (supervisor, clock, compute) = (supervisor.clone(), Arc::clone(&clock), compute.clone());

@@ -13,6 +13,7 @@ pub(crate) mod topic;
 use std::sync::Arc;
 
 use base::{ErrorKind, Fault, Offset, PartitionId, SharedClock, Supervisor, TaskKind, TopicId};
+use queries::mode::DEAD_LETTER_SUFFIX;
 
 use crate::duties::Duties;
 use crate::materialize;
@@ -52,9 +53,6 @@ pub enum CommandError {
     DeleteRecords(#[from] topics::DeleteRecordsError),
     #[error(transparent)]
     Registry(#[from] schemas::RegistryError),
-    /// A schema that cannot become columns.
-    #[error(transparent)]
-    Schema(#[from] schemas::SetupError),
     #[error(transparent)]
     Catalog(#[from] tables::CatalogError),
     #[error(transparent)]
@@ -86,7 +84,7 @@ impl Fault for CommandError {
             Self::Registry(e) => e.kind(),
             Self::Catalog(e) => e.kind(),
             Self::Commit(e) => e.kind(),
-            Self::Schema(_) | Self::Spec(_) | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Spec(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unavailable(_) => ErrorKind::Unavailable,
@@ -186,8 +184,8 @@ impl Commands {
     }
 
     /// Registers a schema; topics that follow the subject switch to it from their present end on (stored before this
-    /// returns), and their tables exist when this returns. A schema that a following table cannot take is refused
-    /// before it is registered.
+    /// returns), and their tables exist when this returns. What a following table cannot take of it is in the table's
+    /// status; records that have it are rejected.
     pub async fn register_schema(
         &self,
         subject: &str,
@@ -222,12 +220,10 @@ impl Commands {
     }
 
     /// After `RolledBack` or `Diverged`: go on from the log's end (`skip`) or from the newest place that table and log
-    /// share (replay). `table` is the topic's name, with or without the default namespace.
+    /// share (replay). `table` is the table's name, with or without its namespace, or its topic's.
     pub async fn resume_table(&self, table: &str, skip: bool) -> Result<(), CommandError> {
-        let namespace = &self.duties.deps.tables.settings().default_namespace;
-        let name = table.strip_prefix(&format!("{namespace}.")).unwrap_or(table);
-        let name = name.strip_suffix("~dlq").unwrap_or(name).to_owned();
-        let info = topic::find(&self.duties, &name)?;
+        let name = table.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(table).to_owned();
+        let info = self.topic_of(&name)?;
         let link = self.duties.table_link(info.id).ok_or_else(|| no_table(&name))?;
         if !report::needs_operator(&link) {
             return Err(CommandError::Conflict(format!(
@@ -259,6 +255,26 @@ impl Commands {
         self.duties.aside(async move { action::act(&duties, &table, action).await }).await
     }
 
+    /// The topic that a table is made of, by the table's name with or without its namespace, or by its own name.
+    fn topic_of(&self, table: &str) -> Result<Arc<topics::TopicInfo>, CommandError> {
+        let deps = &self.duties.deps;
+        let mut idents = vec![deps.tables.ident(table)];
+        if let Some((namespace, name)) = table.rsplit_once('.') {
+            let namespace = namespace.split('.').map(str::to_owned).collect();
+            idents.push(tables::TableIdent { namespace, name: name.to_owned() });
+        }
+        let found = idents.iter().find_map(|i| queries::mode::topic_of(&deps.topics, &deps.tables, i));
+        match found {
+            Some((info, _)) => Ok(info),
+            None => topic::find(&self.duties, table),
+        }
+    }
+
+    /// How tables are partitioned whose topics do not say.
+    pub fn default_partitioning(&self) -> &str {
+        &self.duties.deps.tables.settings().default_partition_by
+    }
+
     /// Why the log takes no data; none while it does.
     pub fn offline(&self) -> Option<String> {
         self.duties.deps.topics.offline()
@@ -282,6 +298,6 @@ impl Commands {
 
 fn no_table(topic: &str) -> CommandError {
     CommandError::NotFound(format!(
-        "topic {topic} is no table: set redpanda.iceberg.mode to key_value or value_schema_latest"
+        "topic {topic} is no table: set redpanda.iceberg.mode, for example to key_value or value_schema_latest"
     ))
 }

@@ -17,6 +17,7 @@ pub mod upkeep;
 mod verify;
 
 pub use commands::{CommandError, Commands};
+pub use materialize::{BACKFILL, DEAD_LETTERS, DROPPED, DROPPED_OFFSETS, SKIPPED};
 pub use settings::Settings;
 pub use spec::{OnError, PipelineSpec, PublishMode, SpecError, Target, Trigger};
 pub use status::{

@@ -13,15 +13,16 @@ mod range;
 mod resume;
 mod stage;
 mod standing;
+mod switches;
 mod trouble;
 
 pub(crate) use accounting::offsets_in;
-pub use accounting::{DEAD_LETTERS, DROPPED, DROPPED_OFFSETS, SKIPPED};
-pub(crate) use check::{check_schema, check_topic};
+pub use accounting::{BACKFILL, DEAD_LETTERS, DROPPED, DROPPED_OFFSETS, SKIPPED};
+pub(crate) use check::check_topic;
 pub(crate) use link::{CommitRequest, Link, State};
-pub(crate) use prepare::{prepare, switch_to};
+pub(crate) use prepare::prepare;
 pub(crate) use resume::resume;
-pub(crate) use standing::{dead_letter_name, source};
+pub(crate) use standing::source;
 pub(crate) use trouble::Trouble;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,8 @@ enum Rest {
     Not,
     For(Duration),
     UntilChange,
+    /// Or until there are more records.
+    UntilRecords,
 }
 
 impl Materializer {
@@ -168,6 +171,7 @@ impl Materializer {
             let mut view = self.link.view.lock();
             view.state = State::Running;
             view.message = None;
+            view.differences = standing.rows.differences();
             let last = standing.table.snapshots().last().map(|snapshot| snapshot.timestamp_ms);
             view.last_commit_ms = last.or(view.last_commit_ms);
         }
@@ -260,12 +264,20 @@ impl Materializer {
                 dead_letters: standing.dead_letters(),
                 ranges: &ranges,
             };
-            let staged = staged.stage().await?;
-            self.commit_staged(standing, &ranges, staged).await?;
+            let mut staged = staged.stage().await?;
+            let unseen = std::mem::take(&mut staged.unseen);
+            if !staged.reached.is_empty() {
+                self.commit_staged(standing, &ranges, staged).await?;
+            }
             drop(permit);
             self.gaps = 0;
             self.backoff.reset();
-            self.report(standing);
+            if unseen.is_empty() {
+                self.report(standing);
+            } else {
+                switches::note(&duties, &standing.info, &unseen).await?;
+                *standing = self.look().await?;
+            }
         }
         standing.table = duties.deps.tables.load(&standing.ident).await?;
         // What came since the cut has waited since then at most.
@@ -295,13 +307,13 @@ impl Materializer {
         ranges: &[Range],
         staged: Staged,
     ) -> Result<(), Trouble> {
-        let Staged { files, dead_files, reached, accounting } = staged;
+        let Staged { files, dead_files, reached, accounting, .. } = staged;
         if let Some(files) = dead_files {
             let advances = self.advances(ranges, &reached, Some(&standing.dead));
             let ident = standing.dead_ident.clone();
             self.append(&ident, files, advances, BTreeMap::new(), &mut standing.dead).await?;
         }
-        if accounting.skipped_any() {
+        if accounting.lost_any() {
             let skipped: Vec<_> = ranges.iter().filter_map(Range::skipped).collect();
             tracing::error!(table = %self.name, ?skipped, "the log lost records before the table had them");
         }
@@ -384,7 +396,7 @@ impl Materializer {
                 tracing::info!(table = %self.name, reason = %text, "reading the table's progress again");
                 return Some(Rest::Not);
             }
-            Trouble::Waiting(text) => (State::Waiting, text, Rest::UntilChange),
+            Trouble::Waiting(text) => (State::Waiting, text, Rest::UntilRecords),
             Trouble::Stopped(state, text) => (state, text, Rest::UntilChange),
             Trouble::Failed(text) => (State::Failing, text, Rest::For(self.backoff.pause())),
         };
@@ -413,17 +425,33 @@ impl Materializer {
         }
     }
 
+    fn marks(&self) -> Vec<watch::Receiver<Offset>> {
+        let topics = &self.duties.deps.topics;
+        let partitions = topics.topic_by_id(self.topic).map_or(0, |info| info.partitions);
+        let marks = (0..partitions).filter_map(|index| topics.partition(self.name.as_str(), index));
+        marks.map(|partition| partition.watch_durable()).collect()
+    }
+
     /// False when asked to stop.
     async fn rest(&mut self, rest: Rest) -> bool {
         let until = match rest {
             Rest::Not => return !self.shutdown.is_requested(),
             Rest::For(pause) => Some(Instant::now() + pause),
-            Rest::UntilChange => None,
+            Rest::UntilChange | Rest::UntilRecords => None,
+        };
+        let mut marks = match rest {
+            Rest::UntilRecords => self.marks(),
+            _ => Vec::new(),
         };
         loop {
             tokio::select! {
                 () = sleep_until(until), if until.is_some() => return true,
                 () = self.link.look_again.notified() => return true,
+                () = any_changed(&mut marks) => {
+                    // Looking costs something: not at every record.
+                    tokio::time::sleep(self.duties.settings.size_check).await;
+                    return true;
+                }
                 Ok(()) = self.topic_changes.changed(), if until.is_none() => return true,
                 Ok(()) = self.schema_changes.changed(), if until.is_none() => return true,
                 // Somebody asks: an attempt is made at once and its outcome is the answer.

@@ -70,7 +70,8 @@ pub struct PartitionStatus {
 pub struct TableStatus {
     pub topic: String,
     pub table: String,
-    /// `running`, `waiting` (for a schema), `diverged`, `rolled_back`, `failing`.
+    /// `running`, `waiting` (for a schema), `paused` (until properties, schemas or table change), `diverged`,
+    /// `rolled_back`, `failing`.
     pub state: String,
     /// What happened, and what to type.
     pub message: Option<String>,

@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, Int32Array, Int64Array, RecordBatch};
 use base::{Offset, PartitionId, TopicId};
 use futures::StreamExt;
+use queries::mode::DEAD_LETTER_SUFFIX;
 use queries::{Answer, SessionSettings};
 use tables::{CatalogError, Progress, Recorded, Table, TableIdent};
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
-use crate::materialize::{dead_letter_name, source};
+use crate::materialize::source;
 use coverage::{Coverage, too_deep};
 use report::{PartitionAccount, some};
 
@@ -52,7 +53,7 @@ pub(crate) async fn verify(duties: &Duties, ident: &TableIdent) -> Result<Verify
         };
         let limits = limits(&progress);
         let rows = find_rows(duties, ident, &limits).await?;
-        let dead_ident = TableIdent { name: dead_letter_name(&ident.name), ..ident.clone() };
+        let dead_ident = TableIdent { name: format!("{}{DEAD_LETTER_SUFFIX}", ident.name), ..ident.clone() };
         let dead = match tables.load(&dead_ident).await {
             Ok(_) => find_rows(duties, &dead_ident, &limits).await?,
             Err(CatalogError::NoSuchTable(_)) => Found::default(),

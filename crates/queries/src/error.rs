@@ -95,7 +95,7 @@ impl From<crate::rows::RowsError> for SqlError {
         let code = match &error {
             RowsError::NotReady(_) => "55000",
             RowsError::Read(_) => "58030",
-            RowsError::Setup(_) => "0A000",
+            RowsError::Misconfigured(_) => "55000",
             RowsError::Damaged { .. } => "XX001",
         };
         Self::new(code, base::fault::chain(&error))

@@ -86,7 +86,8 @@ impl Node {
     pub(crate) async fn store_switches(&self, topic: base::TopicId, switches: Vec<SchemaSwitch>) {
         let writer = TopicRows::switches_writer(topic);
         let epoch = self.topics.claim_writer(&writer).await.unwrap().epoch;
-        let progress = serde_json::to_vec(&SchemaSwitches { switches }).unwrap().into();
+        let stored = SchemaSwitches { switches, ..SchemaSwitches::default() };
+        let progress = serde_json::to_vec(&stored).unwrap().into();
         let append = topics::AtomicAppend { writer, epoch, batches: Vec::new(), progress };
         self.topics.append_atomically(append).await.unwrap();
     }

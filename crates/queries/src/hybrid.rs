@@ -5,6 +5,7 @@
 //! Invariants: every row is read exactly once: the boundary is the progress that lies in the snapshot itself; row
 //! counts are exact only where nothing has to be decoded to know them.
 
+mod by_field_id;
 pub(crate) mod chunks;
 pub(crate) mod cold;
 pub(crate) mod conform;

@@ -23,5 +23,5 @@ pub use error::SqlError;
 pub use mode::IcebergMode;
 pub use pg_catalog::SERVER_VERSION;
 pub use read_view::Freshness;
-pub use rows::{DecodedRows, RejectedRecord, RowsError, SchemaSwitches, TopicRows};
+pub use rows::{DecodedRows, RejectedRecord, RowsError, SchemaSwitches, TopicRows, Unseen};
 pub use session::{Answer, Command, Description, InputRead, RowStream, Session, SessionSettings, Value};

@@ -16,11 +16,8 @@ use topics::{Cut, TopicInfo};
 
 use crate::engine::Shared;
 use crate::error::SqlError;
-use crate::mode::{IcebergTopic, InvalidRecords};
+use crate::mode::{self, DEAD_LETTER_SUFFIX, IcebergTopic, InvalidRecords};
 use crate::rows::{RowsError, TopicRows};
-
-/// Behind the name of a topic's dead-letter table.
-const DEAD_LETTER_SUFFIX: &str = "~dlq";
 
 /// How much of the log a statement sees (`SET frazil.freshness`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,16 +150,15 @@ impl PinnedTable {
             Ok(progress) => progress,
             Err(reason) => return note(reason.clone()),
         };
-        let (ranges, reason) = ranges(shared, &self.cut, &source.topic, progress);
-        if ranges.is_empty() {
-            return Ok(TailState { tail: None, note: reason });
-        }
         let topic = Arc::clone(&source.topic);
-        match TopicRows::new(&shared.deps.topics, &shared.deps.registry, topic) {
-            Ok(rows) => Ok(TailState { tail: Some(Tail { rows, kind: source.kind, ranges }), note: reason }),
-            Err(RowsError::NotReady(reason)) => note(reason),
-            Err(error) => Err(error.into()),
-        }
+        let rows = match TopicRows::new(&shared.deps.topics, &shared.deps.registry, topic) {
+            Ok(rows) => rows,
+            Err(RowsError::NotReady(reason) | RowsError::Misconfigured(reason)) => return note(reason),
+            Err(error) => return Err(error.into()),
+        };
+        let (ranges, reason) = ranges(shared, &self.cut, &rows, progress);
+        let tail = (!ranges.is_empty()).then_some(Tail { rows, kind: source.kind, ranges });
+        Ok(TailState { tail, note: reason })
     }
 
     /// Stable marks of the topic's partitions at the cut; none for a table without topic.
@@ -228,8 +224,8 @@ pub(crate) fn all_idents(shared: &Shared) -> Result<Vec<TableIdent>, SqlError> {
         idents.extend(shared.deps.tables.tables(&namespace)?);
     }
     for topic in shared.deps.topics.list() {
-        if matches!(IcebergTopic::of(&topic), Ok(Some(_))) {
-            idents.push(shared.deps.tables.ident(topic.name.as_str()));
+        if let Ok(Some(settings)) = IcebergTopic::of(&topic) {
+            idents.push(settings.table(&shared.deps.tables));
         }
     }
     idents.sort();
@@ -254,12 +250,7 @@ fn main_of(shared: &Shared, ident: &TableIdent) -> Option<TableIdent> {
 
 /// The topic that a table is made of.
 fn topic_of(shared: &Shared, ident: &TableIdent) -> Option<(Arc<TopicInfo>, IcebergTopic)> {
-    if shared.deps.tables.ident(&ident.name) != *ident {
-        return None;
-    }
-    let topic = shared.deps.topics.topic(&ident.name)?;
-    let settings = IcebergTopic::of(&topic).ok().flatten()?;
-    Some((topic, settings))
+    mode::topic_of(&shared.deps.topics, &shared.deps.tables, ident)
 }
 
 fn pin_one(
@@ -333,9 +324,10 @@ fn progress_of(table: Option<&Table>, main: Option<&Table>) -> Result<Progress, 
 fn ranges(
     shared: &Shared,
     cut: &Cut,
-    topic: &TopicInfo,
+    rows: &TopicRows,
     progress: &Progress,
 ) -> (Vec<TailRange>, Option<String>) {
+    let topic = rows.topic();
     let mut ranges = Vec::new();
     let mut note = None;
     for partition in 0..topic.partitions {
@@ -348,7 +340,7 @@ fn ranges(
         let source = SourceId { log: shared.deps.topics.log_id().0, topic: topic.id.0, partition };
         let start = handle.marks().log_start;
         let from = match progress.get(&source) {
-            None => start,
+            None => start.max(rows.begin(partition)),
             Some(recorded) => {
                 if let Some(reason) = diverged(&handle, &recorded.position, end) {
                     note = Some(format!("partition {partition}: {reason}"));

@@ -12,24 +12,96 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use base::{Offset, PartitionId, SchemaId, TopicId};
+use schemas::decode::protobuf_message;
+use schemas::{DecodeOptions, Decoder};
 use serde::{Deserialize, Serialize};
 use tables::Fates;
 
-use crate::mode::{IcebergMode, IcebergTopic};
+use crate::mode::{IcebergMode, IcebergTopic, Section, Side};
 
+mod framing;
 mod layout;
 mod metadata;
+mod part;
 mod range;
+mod union;
 mod widen;
 
-use layout::{Layout, Values};
+use layout::Layout;
+pub use layout::Unseen;
+use part::Part;
 
-/// From which offset of each partition which schema holds. Stored as the progress of writer
-/// `schemas/<topic id>` in the log, before the schema is used.
+/// What the rows of a topic depend on besides its records. Stored as the progress of writer `schemas/<topic id>` in
+/// the log, before it is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaSwitches {
-    /// In the order they were made; the last one at or below an offset holds. The first has all starts at 0.
+    /// Schemas of values that follow a subject, in the order of their switches; the last one at or below an offset
+    /// holds. The first has all starts at 0.
     pub switches: Vec<SchemaSwitch>,
+    /// The same for keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_switches: Vec<SchemaSwitch>,
+    /// Schemas of values that bear their schema's id, in the order in which they were met: it decides which type a
+    /// column has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub value_schemas: Vec<RecordSchema>,
+    /// The same for keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_schemas: Vec<RecordSchema>,
+    /// Where the table begins that is to have nothing from before (`frazil.table.backfill=false`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<BTreeMap<PartitionId, Offset>>,
+}
+
+impl SchemaSwitches {
+    /// Switches of one side.
+    pub fn of(&self, side: Side) -> &Vec<SchemaSwitch> {
+        match side {
+            Side::Key => &self.key_switches,
+            Side::Value => &self.switches,
+        }
+    }
+
+    /// Switches of one side.
+    pub fn of_mut(&mut self, side: Side) -> &mut Vec<SchemaSwitch> {
+        match side {
+            Side::Key => &mut self.key_switches,
+            Side::Value => &mut self.switches,
+        }
+    }
+
+    /// Schemas that one side's records name.
+    pub fn named(&self, side: Side) -> &Vec<RecordSchema> {
+        match side {
+            Side::Key => &self.key_schemas,
+            Side::Value => &self.value_schemas,
+        }
+    }
+
+    /// Schemas that one side's records name.
+    pub fn named_mut(&mut self, side: Side) -> &mut Vec<RecordSchema> {
+        match side {
+            Side::Key => &mut self.key_schemas,
+            Side::Value => &mut self.value_schemas,
+        }
+    }
+}
+
+/// What a record says of its schema.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RecordSchema {
+    pub id: SchemaId,
+    /// Which message of a Protobuf schema: see `schemas::wire`. Empty for other schemas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<u32>,
+}
+
+impl RecordSchema {
+    /// The schema of records that name nothing else: of Protobuf, the first message.
+    pub fn of(schema: &schemas::RegisteredSchema) -> Self {
+        let indexes = if schema.schema_type == schemas::SchemaType::Protobuf { vec![0] } else { Vec::new() };
+        Self { id: schema.id, indexes }
+    }
 }
 
 /// One switch of schema.
@@ -50,7 +122,7 @@ pub struct RejectedRecord {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// See `schemas::RejectCode::as_str`.
+    /// See `schemas::RejectCode::as_str`; besides these `no_schema_id`, `unknown_schema_id`, `unsupported_schema`.
     pub code: &'static str,
     pub message: String,
     pub schema_id: Option<SchemaId>,
@@ -73,6 +145,8 @@ pub struct DecodedRows {
     pub last_hash: u64,
     /// Bytes read from the log.
     pub bytes_read: usize,
+    /// Schemas that the record at `next` and those after it bear, and that must be stored before decoding goes on.
+    pub unseen: Unseen,
 }
 
 /// Rows that cannot be had.
@@ -81,10 +155,11 @@ pub enum RowsError {
     /// The topic is no table, or not yet: what is missing.
     #[error("{0}")]
     NotReady(String),
+    /// With these properties and schemas no record could ever be a row: what is wrong.
+    #[error("{0}")]
+    Misconfigured(String),
     #[error(transparent)]
     Read(#[from] topics::ReadError),
-    #[error(transparent)]
-    Setup(#[from] schemas::SetupError),
     #[error("damaged batch at offset {offset} of {topic}-{partition}: {reason}")]
     Damaged { topic: String, partition: PartitionId, offset: Offset, reason: String },
 }
@@ -99,6 +174,8 @@ struct Inner {
     topic: Arc<topics::TopicInfo>,
     settings: IcebergTopic,
     layout: Layout,
+    /// Where the table begins, unless it has begun already.
+    begin: BTreeMap<PartitionId, Offset>,
     /// Hash of what the rows of a record depend on besides the record.
     identity: u64,
 }
@@ -115,35 +192,15 @@ impl TopicRows {
         registry: &schemas::Registry,
         topic: Arc<topics::TopicInfo>,
     ) -> Result<Self, RowsError> {
-        let name = &topic.name;
-        let settings = IcebergTopic::of(&topic)
-            .map_err(|reason| RowsError::NotReady(format!("topic {name}: {reason}")))?
-            .ok_or_else(|| {
-                RowsError::NotReady(format!(
-                    "topic {name} is no table: set redpanda.iceberg.mode to key_value or value_schema_latest"
-                ))
-            })?;
-        let values = match &settings.mode {
-            IcebergMode::KeyValue => Values::Bytes,
-            IcebergMode::ValueSchemaLatest { subject } => {
-                let switches = switches_of(topics, &topic)?;
-                if switches.switches.is_empty() {
-                    return Err(RowsError::NotReady(format!(
-                        "topic {name} has no schema yet: register a JSON schema under subject {subject}"
-                    )));
-                }
-                Values::decoded(name.as_str(), &switches, |id| {
-                    registry
-                        .resolve(id)
-                        .map_err(|error| RowsError::NotReady(format!("topic {name}: {error}")))
-                })?
-            }
-        };
-        let layout = Layout::new(values);
+        let settings = settings_of(&topic)?;
+        let switches = switches_of(topics, &topic)?;
+        let layout = layout(registry, &topic, &settings.mode, &switches)?;
         let mut hasher = DefaultHasher::new();
+        settings.mode.hash(&mut hasher);
         layout.hash(&mut hasher);
         let identity = hasher.finish();
-        Ok(Self(Arc::new(Inner { topics: topics.clone(), topic, settings, layout, identity })))
+        let begin = switches.begin.filter(|_| !settings.backfill).unwrap_or_default();
+        Ok(Self(Arc::new(Inner { topics: topics.clone(), topic, settings, layout, begin, identity })))
     }
 
     /// Equal as long as the same records give the same rows.
@@ -160,11 +217,37 @@ impl TopicRows {
     }
 
     /// Columns of the table: `redpanda` struct first, then the value's columns: those of the newest schema in its
-    /// order, then those that only older schemas have. A column keeps the type it had first: what later schemas
-    /// bring is turned to it, and a record whose value does not fit is rejected. A field named `redpanda` lies in
-    /// the `redpanda` struct as `data`.
+    /// order, then those that only older schemas have. A column has the type it had first, widened as far as Iceberg
+    /// allows: what other schemas bring is turned to it, and a record whose value does not fit is rejected. A field
+    /// named `redpanda` lies in the `redpanda` struct as `data`. Fields bear the names they had before
+    /// (`tables::columns::FORMER_NAMES`).
     pub fn columns(&self) -> &SchemaRef {
         &self.0.layout.columns
+    }
+
+    /// First offset that becomes a row, as long as the table has nothing of the partition.
+    pub fn begin(&self, partition: PartitionId) -> Offset {
+        self.0.begin.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// Whether values have fields and none is known.
+    pub fn has_no_fields(&self) -> bool {
+        self.0.layout.has_no_fields()
+    }
+
+    /// The columns of a topic, with what would be stored for it.
+    pub fn columns_of(
+        registry: &schemas::Registry,
+        topic: &topics::TopicInfo,
+        stored: &SchemaSwitches,
+    ) -> Result<SchemaRef, RowsError> {
+        let settings = settings_of(topic)?;
+        Ok(layout(registry, topic, &settings.mode, stored)?.columns)
+    }
+
+    /// What keeps fields of some schemas out of the table: records that have them are rejected.
+    pub fn differences(&self) -> Vec<String> {
+        self.0.layout.differences().cloned().collect()
     }
 
     /// Columns of `<topic>~dlq`: `redpanda` struct, `value` binary, `error` struct<code, message, schema_id>.
@@ -177,7 +260,8 @@ impl TopicRows {
         metadata::dead_letter_rows(rejected)
     }
 
-    /// Decodes `[from, end)` of a partition, at most about `max_bytes` of log at once. CPU-bound and blocking.
+    /// Decodes `[from, end)` of a partition, at most about `max_bytes` of log at once. CPU-bound and blocking. Stops
+    /// before a record whose schema is not stored yet, and names it.
     pub fn decode(
         &self,
         partition: PartitionId,
@@ -212,8 +296,92 @@ impl DecodedRows {
             fates: Fates::default(),
             last_hash: 0,
             bytes_read: 0,
+            unseen: Unseen::default(),
         }
     }
+}
+
+fn settings_of(topic: &topics::TopicInfo) -> Result<IcebergTopic, RowsError> {
+    let name = &topic.name;
+    let settings =
+        IcebergTopic::of(topic).map_err(|reason| RowsError::NotReady(format!("topic {name}: {reason}")))?;
+    settings.ok_or_else(|| {
+        RowsError::NotReady(format!(
+            "topic {name} is no table: set redpanda.iceberg.mode, for example to key_value or value_schema_latest"
+        ))
+    })
+}
+
+fn layout(
+    registry: &schemas::Registry,
+    topic: &topics::TopicInfo,
+    mode: &IcebergMode,
+    stored: &SchemaSwitches,
+) -> Result<Layout, RowsError> {
+    let part = |side| part(registry, topic, mode, stored, side);
+    Ok(Layout::new(part(Side::Key)?, part(Side::Value)?, mode.layout, mode.headers))
+}
+
+/// How one side of a topic's records becomes columns.
+fn part(
+    registry: &schemas::Registry,
+    topic: &topics::TopicInfo,
+    mode: &IcebergMode,
+    switches: &SchemaSwitches,
+    side: Side,
+) -> Result<Part, RowsError> {
+    let name = &topic.name;
+    let misconfigured = |reason| {
+        RowsError::Misconfigured(format!(
+            "topic {name}: none of its {} schemas can become columns: {reason}; register one that can",
+            side.as_str()
+        ))
+    };
+    let section = mode.section(side);
+    match section {
+        Section::Binary => Ok(Part::bytes(side)),
+        Section::String => Ok(Part::text(side)),
+        Section::SchemaLatest(_) => {
+            let subject = mode.subject(side, name.as_str()).unwrap_or_default();
+            let switches = switches.of(side);
+            if switches.is_empty() {
+                return Err(RowsError::NotReady(format!(
+                    "topic {name} has no {} schema yet: register one under subject {subject}",
+                    side.as_str()
+                )));
+            }
+            let eras =
+                switches.iter().map(|s| (s.clone(), compile(registry, s.schema_id, section))).collect();
+            Part::eras(side, eras).map_err(misconfigured)
+        }
+        Section::SchemaIdPrefix => {
+            let named =
+                switches.named(side).iter().map(|n| (n.clone(), compile_named(registry, n))).collect();
+            Part::named(side, named, registry.clone()).map_err(misconfigured)
+        }
+        Section::JsonInfer => Err(RowsError::Misconfigured(format!(
+            "topic {name}: mode json_infer is not served yet: register a JSON schema and use value_schema_latest"
+        ))),
+    }
+}
+
+/// Compiles a schema as a mode says; the error says why no columns can be made of it.
+pub fn compile(registry: &schemas::Registry, id: SchemaId, section: &Section) -> Result<Decoder, String> {
+    let protobuf_name = match section {
+        Section::SchemaLatest(latest) => latest.protobuf_name.clone(),
+        _ => None,
+    };
+    let schema = registry.resolve(id).map_err(|error| error.to_string())?;
+    Decoder::new(&schema, &DecodeOptions { protobuf_name }).map_err(|error| error.to_string())
+}
+
+fn compile_named(registry: &schemas::Registry, named: &RecordSchema) -> Result<Decoder, String> {
+    let schema = registry.resolve(named.id).map_err(|error| error.to_string())?;
+    let protobuf_name = match named.indexes.is_empty() {
+        true => None,
+        false => Some(protobuf_message(&schema, &named.indexes).map_err(|error| error.to_string())?),
+    };
+    Decoder::new(&schema, &DecodeOptions { protobuf_name }).map_err(|error| error.to_string())
 }
 
 fn switches_of(topics: &topics::Topics, topic: &topics::TopicInfo) -> Result<SchemaSwitches, RowsError> {
@@ -229,3 +397,6 @@ mod tests;
 
 #[cfg(test)]
 mod log_tests;
+
+#[cfg(test)]
+mod mode_tests;

@@ -14,6 +14,9 @@ use iceberg::spec::Schema;
 
 use crate::catalog::CatalogError;
 
+/// Key of a column's metadata in rows: a JSON array of the names that the column had before. A table that knows it by
+/// one of them renames it.
+pub const FORMER_NAMES: &str = "frazil.former-names";
 /// Structs, lists and maps may lie in each other this deep.
 const DEPTH_MAX: usize = 32;
 

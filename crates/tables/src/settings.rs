@@ -7,6 +7,8 @@ use crate::maintenance;
 pub struct Settings {
     /// Namespace of tables made from topics: the Postgres schema of the same name.
     pub default_namespace: String,
+    /// How tables made from topics are partitioned when the topic does not say.
+    pub default_partition_by: String,
     /// A data file is closed at about this size.
     pub target_file_bytes: u64,
     /// Most rows of one row group.
@@ -37,6 +39,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             default_namespace: "public".into(),
+            default_partition_by: "(hour(redpanda.timestamp))".into(),
             target_file_bytes: 128 << 20,
             row_group_rows: 1 << 20,
             zstd_level: 1,

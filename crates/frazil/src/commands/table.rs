@@ -17,7 +17,9 @@ pub(super) async fn run(command: TableCommand, remote: &Remote) -> anyhow::Resul
         TableCommand::List(args) => list(&http, args.output).await,
         TableCommand::Describe { table, output } => {
             let loaded = load(&http, &table).await?;
-            describe(&loaded, output.output)
+            // A table may be no topic's, and the catalog may belong to a node that is not asked.
+            let status = http.status().await.unwrap_or_default();
+            describe(&loaded, standing(&status, &table), output.output)
         }
         TableCommand::Snapshots { table, output } => {
             let loaded = load(&http, &table).await?;
@@ -84,7 +86,16 @@ async fn list(http: &Http, format: Format) -> anyhow::Result<()> {
     Ok(output::print(format, columns, rows)?)
 }
 
-fn describe(loaded: &Value, format: Format) -> anyhow::Result<()> {
+/// What the node says of a table that is made of a topic, as rows.
+fn standing(status: &Value, table: &str) -> Vec<Vec<Cell>> {
+    let called = |name: &str| name == table || table.ends_with(&format!(".{name}"));
+    let found = items(&status["tables"]).iter().find(|t| t["table"].as_str().is_some_and(called));
+    let Some(found) = found else { return Vec::new() };
+    let row = |name: &str| vec![Some(name.to_owned()), cell(&found[name])];
+    ["topic", "state", "message"].map(row).into_iter().filter(|row| row[1].is_some()).collect()
+}
+
+fn describe(loaded: &Value, standing: Vec<Vec<Cell>>, format: Format) -> anyhow::Result<()> {
     let metadata = &loaded["metadata"];
     if matches!(format, Format::Json | Format::Ndjson) {
         return Ok(writeln!(io::stdout(), "{metadata}")?);
@@ -130,6 +141,7 @@ fn describe(loaded: &Value, format: Format) -> anyhow::Result<()> {
     .into_iter()
     .map(|(name, value)| vec![Some(name.to_owned()), value])
     .collect();
+    rows.extend(standing);
     // Progress is for the committer, and long; JSON has it.
     let properties = metadata["properties"].as_object().into_iter().flatten();
     for (name, value) in properties.filter(|(name, _)| *name != "frazil.progress") {
@@ -244,6 +256,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_the_node_says_of_a_table_is_shown() {
+        let status = json!({"tables": [
+            {"topic": "a", "table": "lake.t", "state": "running", "message": null},
+            {"topic": "b", "table": "t", "state": "paused", "message": "column id"},
+        ]});
+        let shown = |table: &str| -> Vec<String> {
+            standing(&status, table).into_iter().filter_map(|row| row[1].clone()).collect()
+        };
+        assert_eq!(shown("t"), ["b", "paused", "column id"]);
+        assert_eq!(shown("lake.t"), ["a", "running"]);
+        assert!(shown("other").is_empty() && standing(&json!({}), "t").is_empty());
+    }
 
     #[test]
     fn nested_types_are_readable() {

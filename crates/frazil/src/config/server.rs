@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use gateway::kafka::Authentication;
 
 use super::groups::GroupBlock;
-use super::problem::{Place, Problems};
 use super::maintenance::MaintenanceBlock;
+use super::problem::{Place, Problems};
 use super::reader::Block;
 use super::security::{self, SecurityBlock};
 
@@ -53,6 +53,46 @@ impl BrokerBlock {
     }
 }
 
+/// What tables made from topics have when their topic does not say; none keeps the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TablesBlock {
+    /// `default_namespace`.
+    pub namespace: Option<String>,
+    /// `default_partition_spec`.
+    pub partition_by: Option<String>,
+}
+
+impl TablesBlock {
+    /// The catalog's settings with what this block says.
+    pub fn apply(&self, settings: &mut ::tables::Settings) {
+        if let Some(namespace) = &self.namespace {
+            settings.default_namespace.clone_from(namespace);
+        }
+        if let Some(partition_by) = &self.partition_by {
+            settings.default_partition_by.clone_from(partition_by);
+        }
+    }
+
+    fn read(&mut self, mut block: Block<'_>) {
+        let plain = |text: &str| match text.is_empty() || text.contains('.') {
+            true => Err("give a name without dots".to_owned()),
+            false => Ok(text.to_owned()),
+        };
+        if let Some(namespace) = block.parsed("default_namespace", plain) {
+            self.namespace = Some(namespace);
+        }
+        let spec = ::topics::ConfigKey::named("redpanda.iceberg.partition.spec");
+        let checked = |text: &str| match spec {
+            Some(key) => key.check(text).map(|()| text.to_owned()),
+            None => Ok(text.to_owned()),
+        };
+        if let Some(partition_by) = block.parsed("default_partition_spec", checked) {
+            self.partition_by = Some(partition_by);
+        }
+        block.close(&["default_namespace", "default_partition_spec"], &[]);
+    }
+}
+
 pub(super) const BROKER_KEYS: &[&str] = &[
     "num.partitions",
     "auto.create.topics.enable",
@@ -71,6 +111,7 @@ pub(super) fn read(
     broker: &mut BrokerBlock,
     security: &mut SecurityBlock,
     maintenance: &mut MaintenanceBlock,
+    tables: &mut TablesBlock,
 ) {
     if let Some(mut doors) = block.block("listen") {
         let place = doors.place_of("kafka").map(|(place, _)| place);
@@ -96,7 +137,10 @@ pub(super) fn read(
     if let Some(switches) = block.block("maintenance") {
         maintenance.read(switches);
     }
-    block.close(&["listen", "kafka", "maintenance"], &["auth", "tls", "limits"]);
+    if let Some(settings) = block.block("tables") {
+        tables.read(settings);
+    }
+    block.close(&["listen", "kafka", "maintenance", "tables"], &["auth", "tls", "limits"]);
 }
 
 fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock, security: &mut SecurityBlock) {

@@ -247,7 +247,7 @@ topics:
     config: { redpanda.iceberg.mode: sideways }
   e:
     iceberg:
-      mode: value_schema_id_prefix
+      mode: "value:mode=text"
       on_invalid: dlq
 pipelines:
   p:
@@ -261,7 +261,7 @@ pipelines:
         ("6: topics.b.schema", "takes its columns from it"),
         ("9: topics.c.config.retention.msec", "retention.ms"),
         ("11: topics.d.config.redpanda.iceberg.mode", "sideways"),
-        ("14: topics.e.iceberg.mode", "use disabled, key_value"),
+        ("14: topics.e.iceberg.mode", "there are binary, string"),
         ("15: topics.e.iceberg.on_invalid", "dlq_table"),
         ("19: pipelines.p.trigger.every", "the shortest is 10ms"),
     ] {

@@ -123,7 +123,6 @@ impl From<CommandError> for RegistryFault {
             | CommandError::Append(_)
             | CommandError::Read(_)
             | CommandError::DeleteRecords(_)
-            | CommandError::Schema(_)
             | CommandError::Catalog(_)
             | CommandError::Commit(_)
             | CommandError::Spec(_)

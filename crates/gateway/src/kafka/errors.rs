@@ -153,7 +153,6 @@ pub(super) fn command(error: &CommandError) -> Code {
         CommandError::DeleteRecords(e) => delete_records(e),
         CommandError::Read(_)
         | CommandError::Registry(_)
-        | CommandError::Schema(_)
         | CommandError::Catalog(_)
         | CommandError::Commit(_)
         | CommandError::Spec(_)

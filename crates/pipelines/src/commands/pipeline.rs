@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base::TaskKind;
 use bytes::Bytes;
+use queries::mode::IcebergTopic;
 use storage::layout::PIPELINES;
 use topics::AtomicAppend;
 
@@ -113,7 +114,7 @@ fn refuse_cycle(
         let all = definition.reads.iter().chain(&definition.watches);
         Edges {
             reads: all.map(|relation| show(ident_of(duties, relation))).collect(),
-            writes: show(duties.deps.tables.ident(&definition.spec.into.topic)),
+            writes: show(table_of(duties, &definition.spec.into.topic)),
         }
     };
     let mut graph: BTreeMap<String, Edges> = stored
@@ -132,6 +133,13 @@ fn refuse_cycle(
             reason: format!("the pipeline would feed itself: {path}; publish into another topic"),
         }),
     }
+}
+
+/// The table of a topic; of one that is none, or not there yet, the one of its name.
+fn table_of(duties: &Duties, topic: &str) -> tables::TableIdent {
+    let tables = &duties.deps.tables;
+    let settings = duties.deps.topics.topic(topic).and_then(|info| IcebergTopic::of(&info).ok().flatten());
+    settings.map_or_else(|| tables.ident(topic), |settings| settings.table(tables))
 }
 
 /// What can be known of the target before the first run.

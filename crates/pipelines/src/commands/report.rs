@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tables::{CatalogError, Table};
+use queries::mode::{DEAD_LETTER_SUFFIX, IcebergTopic};
+use tables::{CatalogError, Table, TableIdent};
 use topics::TopicInfo;
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
-use crate::materialize::{DROPPED, Link, SKIPPED, State, dead_letter_name, offsets_in};
+use crate::materialize::{BACKFILL, DROPPED, Link, SKIPPED, State, offsets_in};
 use crate::status::{NodeStatus, PartitionStatus, PipelineStatus, TableStatus, TopicStatus};
 
 pub(crate) async fn status(duties: &Duties) -> NodeStatus {
@@ -63,21 +64,26 @@ fn topic_status(duties: &Duties, info: &TopicInfo) -> TopicStatus {
 async fn table_status(duties: &Duties, info: &TopicInfo, link: &Arc<Link>) -> TableStatus {
     let view = link.view.lock().clone();
     let name = info.name.as_str();
-    let (table, mut problem) = load(duties, name).await;
-    let (dead, dead_problem) = load(duties, &dead_letter_name(name)).await;
+    let (ident, dead) = idents(duties, info);
+    let (table, mut problem) = load(duties, &ident).await;
+    let (dead, dead_problem) = load(duties, &dead).await;
     problem = problem.or(dead_problem);
     let snapshots = table.as_ref().map(Table::snapshots).unwrap_or_default();
     let number = |summary: &std::collections::HashMap<String, String>| -> u64 {
         summary.get(DROPPED).and_then(|text| text.parse().ok()).unwrap_or(0)
     };
-    let skipped: u64 =
-        snapshots.iter().filter_map(|s| s.summary.get(SKIPPED)).map(|text| offsets_in(text)).sum();
-    if skipped > 0 && view.message.is_none() {
-        problem = problem.or_else(|| Some(skipped_message(name, skipped)));
+    let skipped_by = |s: &tables::SnapshotInfo| s.summary.get(SKIPPED).map_or(0, |text| offsets_in(text));
+    let skipped: u64 = snapshots.iter().map(skipped_by).sum();
+    let lost: u64 = snapshots.iter().filter(|s| !s.summary.contains_key(BACKFILL)).map(skipped_by).sum();
+    if lost > 0 {
+        problem = problem.or_else(|| Some(skipped_message(name, lost)));
+    }
+    if !view.differences.is_empty() {
+        problem = problem.or_else(|| Some(differences_message(name, &view.differences)));
     }
     TableStatus {
         topic: name.to_owned(),
-        table: name.to_owned(),
+        table: shown(duties, &ident),
         state: view.state.as_str().to_owned(),
         message: view.message.or(problem),
         snapshot_id: table.as_ref().and_then(Table::current_snapshot_id),
@@ -91,6 +97,27 @@ async fn table_status(duties: &Duties, info: &TopicInfo, link: &Arc<Link>) -> Ta
     }
 }
 
+/// The tables of a topic; of one whose properties cannot be read, those it would have by default.
+fn idents(duties: &Duties, info: &TopicInfo) -> (TableIdent, TableIdent) {
+    let tables = &duties.deps.tables;
+    match IcebergTopic::of(info) {
+        Ok(Some(settings)) => (settings.table(tables), settings.dead_letter_table(tables)),
+        _ => {
+            let name = info.name.as_str();
+            (tables.ident(name), tables.ident(&format!("{name}{DEAD_LETTER_SUFFIX}")))
+        }
+    }
+}
+
+/// A table's name, with its namespace unless that is the default.
+fn shown(duties: &Duties, ident: &TableIdent) -> String {
+    if duties.deps.tables.ident(&ident.name) == *ident { ident.name.clone() } else { ident.to_string() }
+}
+
+fn differences_message(topic: &str, differences: &[String]) -> String {
+    format!("{}; records with such values are rejected (topic {topic})", differences.join("; "))
+}
+
 fn skipped_message(topic: &str, skipped: u64) -> String {
     format!(
         "alarm: {skipped} records are not in the table, because topic {topic} deleted them before the table had read \
@@ -98,10 +125,10 @@ fn skipped_message(topic: &str, skipped: u64) -> String {
     )
 }
 
-async fn load(duties: &Duties, name: &str) -> (Option<Table>, Option<String>) {
-    match duties.deps.tables.load(&duties.deps.tables.ident(name)).await {
+async fn load(duties: &Duties, ident: &TableIdent) -> (Option<Table>, Option<String>) {
+    match duties.deps.tables.load(ident).await {
         Ok(table) => (Some(table), None),
-        Err(CatalogError::NoSuchTable(_)) => (None, None),
+        Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => (None, None),
         Err(error) => (None, Some(base::fault::chain(&error))),
     }
 }
@@ -136,11 +163,11 @@ pub(crate) fn needs_operator(link: &Link) -> bool {
 }
 
 /// The table that an operator names: in the default namespace, or with its namespace in front. Names may have dots.
-pub(crate) async fn table_named(duties: &Duties, name: &str) -> Result<tables::TableIdent, CommandError> {
+pub(crate) async fn table_named(duties: &Duties, name: &str) -> Result<TableIdent, CommandError> {
     let tables = &duties.deps.tables;
     let mut candidates = vec![tables.ident(name)];
     let splits = name.match_indices('.').map(|(at, _)| (&name[..at], &name[at + 1..]));
-    candidates.extend(splits.map(|(namespace, table)| tables::TableIdent {
+    candidates.extend(splits.map(|(namespace, table)| TableIdent {
         namespace: namespace.split('.').map(str::to_owned).collect(),
         name: table.to_owned(),
     }));

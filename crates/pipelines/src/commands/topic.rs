@@ -6,24 +6,25 @@
 use std::sync::Arc;
 
 use base::{Offset, PartitionId, TopicId, TopicName};
-use queries::mode::IcebergTopic;
+use queries::mode::{DEAD_LETTER_SUFFIX, IcebergTopic};
+use tables::{CatalogError, TableIdent};
 use topics::{DeleteRecordsError, NewTopic, TopicConfig, TopicError, TopicInfo};
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
-use crate::materialize::{self, Trouble, dead_letter_name};
+use crate::materialize::{self, Trouble};
 
 /// Checks a topic without creating it.
 pub(crate) fn validate(duties: &Duties, topic: &NewTopic) -> Result<(), CommandError> {
     duties.deps.topics.validate(topic)?;
-    check(&imagined(topic)?)
+    check(duties, &imagined(topic)?)
 }
 
 /// Creates a topic, and its table when its columns are known.
 pub(crate) async fn create(duties: &Arc<Duties>, topic: NewTopic) -> Result<Arc<TopicInfo>, CommandError> {
     let _changes = duties.changes.lock().await;
     let imagined = Arc::new(imagined(&topic)?);
-    check(&imagined)?;
+    check(duties, &imagined)?;
     if duties.deps.topics.topic(&topic.name).is_none() {
         materialize::check_topic(duties, &imagined).await?;
     }
@@ -47,13 +48,12 @@ pub(crate) async fn alter(
     }
     after.config.check_together()?;
     let after = Arc::new(after);
-    check(&after)?;
-    let partitioned = new_partitioning(duties, &before, &after).await?;
+    check(duties, &after)?;
+    let partitioned = changes_of_table(duties, &before, &after).await?;
     materialize::check_topic(duties, &after).await?;
     let (topics, owned, changes) = (duties.deps.topics.clone(), name.to_owned(), changes.to_vec());
     let info = duties.blocking(move || topics.alter_config(&owned, &changes)).await?;
-    if let Some(spec) = partitioned {
-        let ident = duties.deps.tables.ident(name);
+    if let Some((ident, spec)) = partitioned {
         duties.deps.tables.set_partition_spec(&ident, &spec).await?;
     }
     ready(duties, &info).await?;
@@ -105,7 +105,8 @@ pub(crate) async fn delete(duties: &Arc<Duties>, name: &str) -> Result<TopicId, 
         Some(settings) if settings.delete_with_topic => {
             duties.stop_table(info.id).await;
             // The table first: when the node stops in between, the topic makes it again.
-            drop_tables(duties, name).await?;
+            let tables = &duties.deps.tables;
+            drop_tables(duties, [settings.table(tables), settings.dead_letter_table(tables)]).await?;
         }
         Some(_) => {
             commit_what_is_left(duties, &info).await?;
@@ -135,12 +136,12 @@ async fn commit_what_is_left(duties: &Duties, info: &TopicInfo) -> Result<(), Co
     })
 }
 
-async fn drop_tables(duties: &Duties, topic: &str) -> Result<(), CommandError> {
-    for name in [topic.to_owned(), dead_letter_name(topic)] {
-        let (tables, ident) = (duties.deps.tables.clone(), duties.deps.tables.ident(&name));
+async fn drop_tables(duties: &Duties, idents: [TableIdent; 2]) -> Result<(), CommandError> {
+    for ident in idents {
+        let tables = duties.deps.tables.clone();
         let dropped = duties.deps.compute.spawn(async move { tables.drop(&ident, true).await }).await;
         match dropped.map_err(|e| CommandError::Internal(e.to_string()))? {
-            Ok(()) | Err(tables::CatalogError::NoSuchTable(_)) => {}
+            Ok(()) | Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -161,7 +162,7 @@ async fn ready(duties: &Arc<Duties>, info: &Arc<TopicInfo>) -> Result<(), Comman
     let prepared =
         duties.deps.compute.spawn(async move { materialize::prepare(&shared, &topic).await.map(drop) });
     match prepared.await.map_err(|e| CommandError::Internal(e.to_string()))? {
-        Ok(()) | Err(Trouble::Waiting(_)) => Ok(()),
+        Ok(()) | Err(Trouble::Waiting(_) | Trouble::Stopped(..)) => Ok(()),
         Err(trouble) => Err(trouble.answer(info.name.as_str())),
     }
 }
@@ -178,36 +179,51 @@ fn imagined(topic: &NewTopic) -> Result<TopicInfo, CommandError> {
     })
 }
 
-fn check(info: &TopicInfo) -> Result<(), CommandError> {
-    let settings = IcebergTopic::of(info).map_err(CommandError::Invalid)?;
-    let name = info.name.as_str();
-    if settings.is_some() && (name.starts_with('.') || name.contains("..")) {
-        return Err(CommandError::Invalid(format!(
-            "topic {name} cannot be a table: a table's name may not begin with a dot or contain two in a row"
-        )));
+fn check(duties: &Duties, info: &TopicInfo) -> Result<(), CommandError> {
+    let Some(settings) = IcebergTopic::of(info).map_err(CommandError::Invalid)? else { return Ok(()) };
+    let ident = settings.table(&duties.deps.tables);
+    let (topic, name) = (&info.name, &ident.name);
+    let refuse = |why: String| Err(CommandError::Invalid(format!("topic {topic} cannot be a table: {why}")));
+    if name.starts_with('.') || name.contains("..") {
+        return refuse("a table's name may not begin with a dot or contain two in a row".into());
     }
-    if settings.is_some() && name.ends_with("~dlq") {
-        return Err(CommandError::Invalid(format!(
-            "topic {name} cannot be a table: names that end with ~dlq belong to dead-letter tables"
-        )));
+    if name.ends_with(DEAD_LETTER_SUFFIX) {
+        return refuse(format!("names that end with {DEAD_LETTER_SUFFIX} belong to dead-letter tables"));
     }
-    Ok(())
+    let (topics, tables) = (&duties.deps.topics, &duties.deps.tables);
+    match queries::mode::topic_of(topics, tables, &ident) {
+        Some((other, _)) if other.name != *topic => {
+            refuse(format!("table {ident} belongs to topic {}; set another frazil.table.name", other.name))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// The spec that a table which is there has to get, checked against its columns.
-async fn new_partitioning(
+/// What a change of properties means for a table that is there: it keeps its name, and may get another spec, which is
+/// checked against its columns.
+async fn changes_of_table(
     duties: &Duties,
     before: &TopicInfo,
     after: &TopicInfo,
-) -> Result<Option<String>, CommandError> {
-    let spec = |info: &TopicInfo| IcebergTopic::of(info).ok().flatten().map(|settings| settings.partition_by);
-    let (Some(had), Some(wanted)) = (spec(before), spec(after)) else { return Ok(None) };
+) -> Result<Option<(TableIdent, String)>, CommandError> {
+    let tables = &duties.deps.tables;
+    let settings = |info: &TopicInfo| IcebergTopic::of(info).ok().flatten();
+    let (Some(had), Some(wanted)) = (settings(before), settings(after)) else { return Ok(None) };
+    let (ident, name) = (had.table(tables), &before.name);
+    let table = match tables.load(&ident).await {
+        Ok(table) => table,
+        Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if wanted.table(tables) != ident {
+        return Err(CommandError::Invalid(format!(
+            "topic {name} is table {ident} and stays that: switch the table off first (redpanda.iceberg.mode=disabled)"
+        )));
+    }
+    let (had, wanted) = (had.partitioning(tables), wanted.partitioning(tables));
     if had == wanted {
         return Ok(None);
     }
-    match duties.deps.tables.load(&duties.deps.tables.ident(before.name.as_str())).await {
-        Ok(table) => table.accepts_partition_spec(&wanted).map(|()| Some(wanted)).map_err(CommandError::from),
-        Err(tables::CatalogError::NoSuchTable(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    table.accepts_partition_spec(wanted)?;
+    Ok(Some((ident, wanted.to_owned())))
 }

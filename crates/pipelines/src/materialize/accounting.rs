@@ -13,8 +13,11 @@ pub const DROPPED: &str = "frazil.dropped";
 pub const DROPPED_OFFSETS: &str = "frazil.dropped-offsets";
 /// Records of this commit's ranges that lie in the dead-letter table, as a number.
 pub const DEAD_LETTERS: &str = "frazil.dead-letters";
-/// Offsets that the log had lost before this commit, in the form of [`DROPPED_OFFSETS`].
+/// Offsets that the log had lost before this commit, or that were not wanted, in the form of [`DROPPED_OFFSETS`].
 pub const SKIPPED: &str = "frazil.skipped";
+
+/// `false`: what this commit skips was there before the topic became a table, and not wanted.
+pub const BACKFILL: &str = "frazil.backfill";
 
 /// Half-open offset ranges per partition.
 type Ranges = BTreeMap<PartitionId, Vec<(Offset, Offset)>>;
@@ -27,6 +30,8 @@ pub(crate) struct Accounting {
     listed: usize,
     pub(crate) dead_letters: u64,
     skipped: Ranges,
+    /// Some of them the log has lost.
+    lost: bool,
 }
 
 impl Accounting {
@@ -43,12 +48,14 @@ impl Accounting {
         }
     }
 
-    pub(crate) fn skip(&mut self, partition: PartitionId, (from, to): (Offset, Offset)) {
+    pub(crate) fn skip(&mut self, partition: PartitionId, (from, to): (Offset, Offset), wanted: bool) {
         self.skipped.entry(partition).or_default().push((from, to));
+        self.lost |= wanted;
     }
 
-    pub(crate) fn skipped_any(&self) -> bool {
-        !self.skipped.is_empty()
+    /// Whether records are missing that the table was to have.
+    pub(crate) fn lost_any(&self) -> bool {
+        self.lost
     }
 
     /// The snapshot's extra properties.
@@ -63,8 +70,11 @@ impl Accounting {
         if self.dead_letters > 0 {
             summary.insert(DEAD_LETTERS.to_owned(), self.dead_letters.to_string());
         }
-        if self.skipped_any() {
+        if !self.skipped.is_empty() {
             summary.insert(SKIPPED.to_owned(), show(&self.skipped));
+            if !self.lost {
+                summary.insert(BACKFILL.to_owned(), "false".to_owned());
+            }
         }
         summary
     }
@@ -92,12 +102,15 @@ mod tests {
             accounting.drop_record(1, offset);
         }
         accounting.dead_letters = 2;
-        accounting.skip(0, (5, 8));
+        accounting.skip(0, (5, 8), false);
+        assert_eq!(accounting.summary(10)[BACKFILL], "false");
+        accounting.skip(1, (0, 0), true);
+        assert!(accounting.lost_any() && !accounting.summary(10).contains_key(BACKFILL));
         let summary = accounting.summary(10);
         assert_eq!(summary[DROPPED], "3");
         assert_eq!(summary[DROPPED_OFFSETS], r#"{"1":[[3,5],[9,10]]}"#);
         assert_eq!(summary[DEAD_LETTERS], "2");
-        assert_eq!(summary[SKIPPED], r#"{"0":[[5,8]]}"#);
+        assert_eq!(summary[SKIPPED], r#"{"0":[[5,8]],"1":[[0,0]]}"#);
         assert_eq!((offsets_in(&summary[SKIPPED]), offsets_in(&summary[DROPPED_OFFSETS])), (3, 3));
         assert_eq!((offsets_in("x"), offsets_in(r#"{"0":[[8,5]]}"#)), (0, 0));
         assert!(!accounting.summary(1).contains_key(DROPPED_OFFSETS), "too many to list");

@@ -1,72 +1,44 @@
-//! Whether a table could take a schema: asked before anything is registered or changed.
+//! Whether a topic's table could take its columns: asked before the topic is created or changed.
 //!
-//! Owns: the columns a topic would have.
-//! Does not own: the rules of widening (tables), types of a schema (schemas).
+//! Owns: the question.
+//! Does not own: the columns a topic would have (queries/rows), the rules of evolution (tables).
 
-use std::sync::Arc;
-
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use queries::TopicRows;
-use queries::mode::{IcebergMode, IcebergTopic};
-use schemas::{DecodeOptions, Decoder, NewSchema, ResolvedSchema, Version};
+use queries::mode::IcebergTopic;
+use queries::{RowsError, TopicRows};
 use tables::CatalogError;
 use topics::TopicInfo;
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
-
-/// Refuses a schema that the table of `info` cannot take.
-pub(crate) async fn check_schema(
-    duties: &Duties,
-    info: &TopicInfo,
-    schema: &NewSchema,
-) -> Result<(), CommandError> {
-    let (registry, schema) = (duties.deps.registry.clone(), schema.clone());
-    let candidate = duties.blocking(move || registry.candidate(schema)).await?;
-    fits(duties, info, candidate).await
-}
+use crate::materialize::switches;
 
 /// Refuses a topic whose table is there already with columns that do not fit its mode.
 pub(crate) async fn check_topic(duties: &Duties, info: &TopicInfo) -> Result<(), CommandError> {
     let Some(settings) = IcebergTopic::of(info).map_err(CommandError::Invalid)? else { return Ok(()) };
-    let IcebergMode::ValueSchemaLatest { subject } = settings.mode else { return Ok(()) };
-    let registry = duties.deps.registry.clone();
-    let latest = duties
-        .blocking(move || match registry.version(&subject, Version::Latest) {
-            Ok(latest) => registry.resolve(latest.schema.id).map(Some).map_err(CommandError::from),
-            Err(_) => Ok(None),
-        })
-        .await?;
-    match latest {
-        Some(latest) => fits(duties, info, latest).await,
-        None => Ok(()),
-    }
-}
-
-async fn fits(duties: &Duties, info: &TopicInfo, schema: ResolvedSchema) -> Result<(), CommandError> {
-    let compile =
-        move || Decoder::new(&schema, &DecodeOptions::default()).map(|decoder| Arc::clone(decoder.columns()));
-    let columns = duties.blocking(compile).await?;
-    let ident = duties.deps.tables.ident(info.name.as_str());
+    let ident = settings.table(&duties.deps.tables);
     let table = match duties.deps.tables.load(&ident).await {
         Ok(table) => table,
-        Err(CatalogError::NoSuchTable(_)) => return Ok(()),
+        Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    table.accepts(&with_metadata_column(&columns)).map_err(|error| {
+    let stored = switches::imagined(duties, info, &settings)
+        .await
+        .map_err(|trouble| trouble.answer(info.name.as_str()))?;
+    let (registry, info) = (duties.deps.registry.clone(), info.clone());
+    let name = info.name.clone();
+    let columns = duties
+        .blocking(move || Ok::<_, CommandError>(TopicRows::columns_of(&registry, &info, &stored)))
+        .await?;
+    let columns = match columns {
+        Ok(columns) => columns,
+        // They come with the schema.
+        Err(RowsError::NotReady(_)) => return Ok(()),
+        Err(error) => return Err(CommandError::Conflict(error.to_string())),
+    };
+    table.accepts(&columns).map_err(|error| {
         CommandError::Conflict(format!(
-            "the schema does not fit table {}, which topic {} fills: {}",
-            ident.name,
-            info.name,
+            "topic {name} cannot be table {ident}, which exists: {}",
             base::fault::chain(&error)
         ))
     })
-}
-
-/// Columns as the table has them: `redpanda` first.
-fn with_metadata_column(columns: &SchemaRef) -> Schema {
-    let dead = TopicRows::dead_letter_columns();
-    let metadata: Option<FieldRef> = dead.fields().first().cloned();
-    let own = columns.fields().iter().filter(|f| metadata.as_ref().is_none_or(|m| m.name() != f.name()));
-    Schema::new(metadata.iter().chain(own).cloned().collect::<Vec<_>>())
 }

@@ -18,6 +18,8 @@ pub(crate) enum State {
     Running,
     /// For a schema.
     Waiting,
+    /// Its properties, schemas or table have to change first.
+    Paused,
     /// Table and log tell different stories.
     Diverged,
     /// Somebody moved the table back.
@@ -32,6 +34,7 @@ impl State {
         match self {
             Self::Running => "running",
             Self::Waiting => "waiting",
+            Self::Paused => "paused",
             Self::Diverged => "diverged",
             Self::RolledBack => "rolled_back",
             Self::Failing => "failing",
@@ -44,9 +47,19 @@ impl State {
 pub(crate) struct View {
     pub(crate) state: State,
     pub(crate) message: Option<String>,
+    /// What keeps fields of some schemas out of the table.
+    pub(crate) differences: Vec<String>,
     /// Next offset to materialize, by partition.
     pub(crate) next: BTreeMap<PartitionId, Offset>,
     pub(crate) last_commit_ms: Option<i64>,
+}
+
+/// How far the log was looked through for a first schema, in vain.
+#[derive(Debug, Default)]
+pub(crate) struct Searched {
+    /// `Registry::watch` at that time.
+    pub(crate) registered: u64,
+    pub(crate) to: BTreeMap<PartitionId, Offset>,
 }
 
 /// Asks for a commit of what is stable now; answered with the table's snapshot id.
@@ -56,6 +69,7 @@ pub(crate) type CommitRequest = oneshot::Sender<Result<Option<i64>, CommandError
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) view: Mutex<View>,
+    pub(crate) searched: Mutex<Searched>,
     requests: mpsc::Sender<CommitRequest>,
     /// Look again at everything: a schema has switched, an operator has spoken.
     pub(crate) look_again: Notify,
@@ -64,7 +78,12 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(requests_max: usize) -> (Self, mpsc::Receiver<CommitRequest>) {
         let (sender, receiver) = mpsc::channel(requests_max.max(1));
-        let link = Self { view: Mutex::default(), requests: sender, look_again: Notify::new() };
+        let link = Self {
+            view: Mutex::default(),
+            searched: Mutex::default(),
+            requests: sender,
+            look_again: Notify::new(),
+        };
         (link, receiver)
     }
 

@@ -1,29 +1,30 @@
-//! A topic made ready to be a table: its schema switch stored, its columns known, its table there.
+//! A topic made ready to be a table: what its rows depend on is stored, its columns are known, its table is there.
 //!
-//! Owns: storing switches of schema; creating and widening tables.
-//! Does not own: decoding (queries/rows), the rules of widening (tables).
-//! Invariants: a switch is durable before any record is read with its schema.
+//! Owns: the order of these steps; finding the first schema that records bear; creating and evolving tables.
+//! Does not own: decoding (queries/rows), the rules of evolution (tables), what is stored (`switches`).
+//! Invariants: a table is never made before its columns are known; a table that cannot take them stops with the reason.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use base::{ErrorKind, Fault, SchemaId};
+use base::Offset;
+use base::fault::chain;
 use bytes::Bytes;
-use queries::mode::{IcebergMode, IcebergTopic};
-use queries::rows::SchemaSwitch;
+use queries::mode::{IcebergTopic, Section};
 use queries::{SchemaSwitches, TopicRows};
-use schemas::Version;
-use tables::{CatalogError, NewTable, Table, TableIdent};
-use topics::{AtomicAppend, TopicInfo};
+use tables::{CatalogError, CommitError, NewTable, Table, TableIdent};
+use topics::TopicInfo;
 
 use crate::duties::Duties;
+use crate::materialize::link::State;
+use crate::materialize::switches;
 use crate::materialize::trouble::Trouble;
 
 /// A topic that is ready.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// The stored switches, verbatim: when they differ later, look again.
+    /// What is stored, verbatim: when it differs later, look again.
     pub(crate) stored: Option<Bytes>,
     pub(crate) switches: SchemaSwitches,
     pub(crate) rows: TopicRows,
@@ -33,93 +34,74 @@ pub(crate) struct Prepared {
 /// Makes a topic ready. Idempotent.
 pub(crate) async fn prepare(duties: &Duties, info: &Arc<TopicInfo>) -> Result<Prepared, Trouble> {
     let settings = IcebergTopic::of(info).map_err(Trouble::Failed)?.ok_or(Trouble::Gone)?;
-    if let IcebergMode::ValueSchemaLatest { subject } = &settings.mode {
-        follow(duties, info, subject).await?;
+    switches::follow(duties, info, &settings).await?;
+    let mut rows = switches::topic_rows(duties, info).await?;
+    if settings.mode.value == Section::SchemaIdPrefix && rows.has_no_fields() {
+        find_first_schema(duties, info, &rows).await?;
+        rows = switches::topic_rows(duties, info).await?;
     }
-    let stored = stored_switches(duties, info);
-    let switches = parse_switches(info, stored.as_ref())?;
-    let rows = topic_rows(duties, info).await?;
-    let ident = duties.deps.tables.ident(info.name.as_str());
-    let table = ensure_table(duties, &ident, rows.columns(), &settings.partition_by).await?;
+    let stored = switches::stored(duties, info);
+    let switches = switches::parse(info, stored.as_ref())?;
+    let tables = &duties.deps.tables;
+    let table =
+        ensure_table(duties, &settings.table(tables), rows.columns(), settings.partitioning(tables)).await?;
     Ok(Prepared { stored, switches, rows, table })
 }
 
-async fn topic_rows(duties: &Duties, info: &Arc<TopicInfo>) -> Result<TopicRows, Trouble> {
-    let (topics, registry, info) =
-        (duties.deps.topics.clone(), duties.deps.registry.clone(), Arc::clone(info));
-    let made = duties.deps.compute.spawn_blocking(move || TopicRows::new(&topics, &registry, info)).await?;
-    Ok(made?)
-}
-
-/// The switches of a topic as they lie in the log.
-pub(crate) fn stored_switches(duties: &Duties, info: &TopicInfo) -> Option<Bytes> {
-    duties.deps.topics.progress(&TopicRows::switches_writer(info.id)).and_then(|progress| progress.value)
-}
-
-fn parse_switches(info: &TopicInfo, stored: Option<&Bytes>) -> Result<SchemaSwitches, Trouble> {
-    let Some(stored) = stored else { return Ok(SchemaSwitches::default()) };
-    serde_json::from_slice(stored).map_err(|e| {
-        Trouble::Failed(format!("the stored schema switches of topic {} do not parse: {e}", info.name))
-    })
-}
-
-/// Switches a topic to the latest schema of its subject, unless it reads with it already.
-async fn follow(duties: &Duties, info: &Arc<TopicInfo>, subject: &str) -> Result<(), Trouble> {
-    let switches = parse_switches(info, stored_switches(duties, info).as_ref())?;
-    let current = switches.switches.last().map(|switch| switch.schema_id);
-    let (registry, name) = (duties.deps.registry.clone(), subject.to_owned());
-    let looked_up =
-        duties.deps.compute.spawn_blocking(move || registry.version(&name, Version::Latest)).await?;
-    let latest = match looked_up {
-        Ok(found) => found.schema.id,
-        Err(error) if error.kind() == ErrorKind::Unavailable => return Err(Trouble::failed(&error)),
-        Err(_) if current.is_some() => return Ok(()),
-        Err(_) => {
-            return Err(Trouble::Waiting(format!(
-                "topic {} waits for a schema: register one under subject {subject}",
-                info.name
-            )));
+/// Looks through the log for records whose schemas are in the registry. As long as there are none, the producers are
+/// not what the topic's mode expects, or there are none yet: nothing is rejected for that.
+async fn find_first_schema(duties: &Duties, info: &TopicInfo, rows: &TopicRows) -> Result<(), Trouble> {
+    let registered = *duties.deps.registry.watch().borrow();
+    let link = duties.table_link(info.id);
+    // What was looked through before does not change, unless schemas have come since.
+    let mut known = BTreeMap::new();
+    if let Some(link) = &link {
+        let searched = link.searched.lock();
+        if searched.registered == registered {
+            known.clone_from(&searched.to);
         }
-    };
-    if current != Some(latest) {
-        switch_to(duties, info, latest).await?;
     }
-    Ok(())
-}
-
-/// Stores that a topic's records have schema `id` from its present end on (the first schema: from the beginning).
-pub(crate) async fn switch_to(duties: &Duties, info: &TopicInfo, id: SchemaId) -> Result<(), Trouble> {
-    let topics = &duties.deps.topics;
-    let writer = TopicRows::switches_writer(info.id);
-    let _gate = duties.schema_gate.lock().await;
-    let claimed = topics.claim_writer(&writer).await?;
-    let mut switches = parse_switches(info, claimed.value.as_ref())?;
-    if switches.switches.last().is_some_and(|switch| switch.schema_id == id) {
-        return Ok(());
-    }
-    if switches.switches.len() >= duties.settings.switches_max {
-        return Err(Trouble::Failed(format!(
-            "topic {} has switched its schema {} times, which is the limit; start a new topic",
-            info.name,
-            switches.switches.len()
-        )));
-    }
-    let first = switches.switches.is_empty();
-    let mut starts = BTreeMap::new();
+    let (mut searched, mut records) = (known, 0);
     for index in 0..info.partitions {
-        let appended = topics.partition(info.name.as_str(), index).map_or(0, |p| p.marks().appended);
-        starts.insert(index, if first { 0 } else { appended });
+        let Some(partition) = duties.deps.topics.partition(info.name.as_str(), index) else { continue };
+        let mut from = searched.get(&index).copied().unwrap_or(0).max(partition.marks().log_start);
+        let end = partition.cut_mark();
+        while from < end {
+            let (rows, bytes) = (rows.clone(), duties.settings.chunk_bytes);
+            let decode = move || rows.decode(index, from, end, bytes);
+            let decoded = duties.deps.compute.spawn_blocking(decode).await??;
+            if !decoded.unseen.is_empty() {
+                return switches::note(duties, info, &decoded.unseen).await;
+            }
+            if decoded.next <= from {
+                break;
+            }
+            from = decoded.next;
+        }
+        searched.insert(index, from);
+        records += from - partition.marks().log_start;
     }
-    switches.switches.push(SchemaSwitch { schema_id: id, starts });
-    let progress = serde_json::to_vec(&switches).map_err(|e| Trouble::failed(&e))?;
-    let append =
-        AtomicAppend { writer, epoch: claimed.epoch, batches: Vec::new(), progress: Bytes::from(progress) };
-    topics.append_atomically(append).await?;
-    tracing::info!(topic = %info.name, schema = id, "the topic's schema has switched");
-    Ok(())
+    if let Some(link) = link {
+        *link.searched.lock() = crate::materialize::link::Searched { registered, to: searched };
+    }
+    Err(Trouble::Waiting(waits_for_ids(info, records)))
 }
 
-/// The table with at least these columns, made or widened when needed.
+fn waits_for_ids(info: &TopicInfo, records: Offset) -> String {
+    let name = &info.name;
+    let found = if records == 0 {
+        "has no records yet".to_owned()
+    } else {
+        format!("has {records} offsets and none with the id of a schema that is in the registry")
+    };
+    format!(
+        "topic {name} {found}: with redpanda.iceberg.mode=value_schema_id_prefix producers write the schema's id in front \
+         of each value, as Confluent's serializers do; register a schema under subject {name}-value, or choose \
+         value_schema_latest for values without an id"
+    )
+}
+
+/// The table with at least these columns, made or evolved when needed.
 pub(crate) async fn ensure_table(
     duties: &Duties,
     ident: &TableIdent,
@@ -129,12 +111,18 @@ pub(crate) async fn ensure_table(
     let tables = &duties.deps.tables;
     match tables.load(ident).await {
         Ok(_) => {
-            let table = tables.evolve(ident, columns).await?;
+            let table = evolved(duties, ident, columns).await?;
             // A stop between the topic's change and the table's is made good here.
             let noted = table.partition_spec_text().is_some_and(|noted| noted != partition_by);
             return Ok(if noted { tables.set_partition_spec(ident, partition_by).await? } else { table });
         }
-        Err(CatalogError::NoSuchTable(_)) => {}
+        Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (catalog, namespace) = (tables.clone(), ident.namespace.clone());
+    let made = move || catalog.create_namespace(&namespace, BTreeMap::new());
+    match duties.deps.compute.spawn_blocking(made).await? {
+        Ok(()) | Err(CatalogError::NamespaceExists(_)) => {}
         Err(error) => return Err(error.into()),
     }
     let new = NewTable {
@@ -144,7 +132,24 @@ pub(crate) async fn ensure_table(
     };
     match tables.create(ident, new).await {
         Ok(table) => Ok(table),
-        Err(CatalogError::TableExists(_)) => Ok(tables.evolve(ident, columns).await?),
+        Err(CatalogError::TableExists(_)) => evolved(duties, ident, columns).await,
+        Err(error @ CatalogError::Invalid(_)) => {
+            Err(Trouble::Stopped(State::Paused, format!("table {ident} cannot be made: {}", chain(&error))))
+        }
         Err(error) => Err(error.into()),
+    }
+}
+
+async fn evolved(duties: &Duties, ident: &TableIdent, columns: &SchemaRef) -> Result<Table, Trouble> {
+    match duties.deps.tables.evolve(ident, columns).await {
+        Err(error @ CommitError::Invalid(_)) => Err(Trouble::Stopped(
+            State::Paused,
+            format!(
+                "table {ident} exists and cannot take the topic's columns: {}. Choose another table with frazil.table.name, \
+                 change the table's column, or drop the table",
+                chain(&error)
+            ),
+        )),
+        other => Ok(other?),
     }
 }

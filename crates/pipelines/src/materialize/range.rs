@@ -14,6 +14,8 @@ pub(crate) struct PartitionFacts {
     /// Next offset by the table's progress; none when the table has nothing of this partition.
     pub(crate) recorded: Option<Offset>,
     pub(crate) log_start: Offset,
+    /// Where the table begins (`frazil.table.backfill=false`); not beyond any cut. 0: where the log does.
+    pub(crate) begin: Offset,
     /// Stable mark in the cut.
     pub(crate) stable: Offset,
 }
@@ -24,8 +26,10 @@ pub(crate) struct Range {
     pub(crate) partition: PartitionId,
     /// Where the table stands: `Advance::from`.
     pub(crate) from: Offset,
-    /// First offset that can still be read; `[from, read_from)` is gone.
+    /// First offset that is read; `[from, read_from)` is gone, or not wanted.
     pub(crate) read_from: Offset,
+    /// It is not wanted.
+    pub(crate) not_wanted: bool,
     pub(crate) end: Offset,
 }
 
@@ -33,13 +37,20 @@ impl Range {
     /// The range of `facts`; `starts` are the offsets where schemas start in this partition, in any order.
     pub(crate) fn of(facts: PartitionFacts, starts: impl Iterator<Item = Offset>) -> Option<Self> {
         let from = facts.recorded.unwrap_or(facts.log_start);
-        let read_from = from.max(facts.log_start);
+        let begin = facts.begin.min(facts.stable);
+        let read_from = from.max(facts.log_start).max(begin);
         let boundary = starts.filter(|start| *start > read_from).min().unwrap_or(Offset::MAX);
         let end = facts.stable.min(boundary).max(read_from);
-        (end > from).then_some(Self { partition: facts.partition, from, read_from, end })
+        (end > from).then_some(Self {
+            partition: facts.partition,
+            from,
+            read_from,
+            not_wanted: begin > from,
+            end,
+        })
     }
 
-    /// Offsets that the log lost before the table had them.
+    /// Offsets that the table does not get.
     pub(crate) fn skipped(&self) -> Option<(Offset, Offset)> {
         (self.read_from > self.from).then_some((self.from, self.read_from))
     }
@@ -50,7 +61,7 @@ mod tests {
     use super::*;
 
     fn range(recorded: Option<i64>, log_start: i64, stable: i64, starts: &[i64]) -> Option<(i64, i64, i64)> {
-        let facts = PartitionFacts { partition: 0, recorded, log_start, stable };
+        let facts = PartitionFacts { partition: 0, recorded, log_start, begin: 0, stable };
         Range::of(facts, starts.iter().copied()).map(|r| (r.from, r.read_from, r.end))
     }
 
@@ -70,5 +81,20 @@ mod tests {
         assert_eq!(range(Some(2), 0, 9, &[0, 5, 7]), Some((2, 2, 5)), "stops before the next schema");
         assert_eq!(range(Some(5), 0, 9, &[0, 5, 7]), Some((5, 5, 7)));
         assert_eq!(range(Some(7), 0, 9, &[0, 5, 7]), Some((7, 7, 9)));
+    }
+    #[test]
+    fn a_table_without_backfill_begins_where_it_was_switched_on() {
+        let range = |recorded, begin, stable| {
+            let facts = PartitionFacts { partition: 0, recorded, log_start: 2, begin, stable };
+            let range = Range::of(facts, std::iter::empty()).expect("a range");
+            (range.from, range.read_from, range.end, range.not_wanted)
+        };
+        assert_eq!(range(None, 5, 9), (2, 5, 9, true));
+        assert_eq!(
+            range(None, 5, 5),
+            (2, 5, 5, true),
+            "what is left out is recorded even if nothing has come since"
+        );
+        assert_eq!(range(Some(3), 0, 9), (3, 3, 9, false));
     }
 }

@@ -6,16 +6,15 @@
 use std::collections::HashMap;
 
 use base::TopicId;
+use queries::mode::IcebergTopic;
 use tables::commit::LogJudgement;
 use tables::progress::PROGRESS_KEY;
-use tables::{
-    Account, CatalogError, Fates, Position, Progress, Recorded, SnapshotInfo, SourceId, Table, TableIdent,
-};
+use tables::{Account, CatalogError, Fates, Position, Progress, Recorded, SnapshotInfo, SourceId, Table};
 use topics::{Partition, TopicInfo};
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
-use crate::materialize::standing::{Positions, dead_letter_name, judge, positions_of, source};
+use crate::materialize::standing::{Positions, judge, positions_of, source};
 
 /// Accepts the present state of a topic's table, and of its dead-letter table when that one disagrees too.
 ///
@@ -32,14 +31,16 @@ pub(crate) async fn resume(duties: &Duties, info: &TopicInfo, skip: bool) -> Res
             })?,
         );
     }
-    let table = tables.load(&tables.ident(info.name.as_str())).await?;
+    let settings = IcebergTopic::of(info).map_err(CommandError::Invalid)?;
+    let settings =
+        settings.ok_or_else(|| CommandError::NotFound(format!("topic {} is no table", info.name)))?;
+    let table = tables.load(&settings.table(tables)).await?;
     accept(duties, info.id, &partitions, &table, skip).await?;
-    let dead: TableIdent = tables.ident(&dead_letter_name(info.name.as_str()));
-    match tables.load(&dead).await {
+    match tables.load(&settings.dead_letter_table(tables)).await {
         Ok(table) if disagrees(duties, info.id, &partitions, &table)? => {
             accept(duties, info.id, &partitions, &table, skip).await
         }
-        Ok(_) | Err(CatalogError::NoSuchTable(_)) => Ok(()),
+        Ok(_) | Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

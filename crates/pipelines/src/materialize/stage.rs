@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base::{Offset, PartitionId};
 use parking_lot::Mutex;
-use queries::{DecodedRows, RejectedRecord, RowsError, TopicRows};
+use queries::{DecodedRows, RejectedRecord, RowsError, TopicRows, Unseen};
 use tables::{Fates, Position, StagedFiles, Table, TableWriter};
 use tokio::sync::mpsc;
 
@@ -37,6 +37,8 @@ pub(crate) struct Staged {
     pub(crate) dead_files: Option<StagedFiles>,
     pub(crate) reached: Reached,
     pub(crate) accounting: Accounting,
+    /// Schemas that must be stored before staging goes on.
+    pub(crate) unseen: Unseen,
 }
 
 /// How far each partition was staged, and what became of it on the way.
@@ -50,10 +52,17 @@ impl Job<'_> {
         let (mut chunks, lanes) = self.start_lanes();
         let mut writers = Writers::new(&self);
         let mut bytes = 0;
+        let mut unseen = Unseen::default();
         while let Some(chunk) = chunks.recv().await {
-            let chunk = chunk?;
+            let mut chunk = chunk?;
             bytes += chunk.bytes_read as u64;
-            writers.take(chunk).await?;
+            unseen = std::mem::take(&mut chunk.unseen);
+            if chunk.next > chunk.from || unseen.is_empty() {
+                writers.take(chunk).await?;
+            }
+            if !unseen.is_empty() {
+                break;
+            }
             if bytes >= self.duties.settings.backlog_bytes {
                 break;
             }
@@ -63,7 +72,7 @@ impl Job<'_> {
         for lane in lanes {
             lane.await?;
         }
-        writers.finish().await
+        Ok(Staged { unseen, ..writers.finish().await? })
     }
 
     fn start_lanes(&self) -> (mpsc::Receiver<Chunk>, Vec<tokio::task::JoinHandle<()>>) {
@@ -117,7 +126,7 @@ impl<'a> Writers<'a> {
         let mut reached = BTreeMap::new();
         for range in job.ranges {
             if let Some(skipped) = range.skipped() {
-                accounting.skip(range.partition, skipped);
+                accounting.skip(range.partition, skipped, !range.not_wanted);
                 let position = Position { next: range.read_from, hash: 0 };
                 let fates = Fates { skipped: (skipped.1 - skipped.0).unsigned_abs(), ..Fates::default() };
                 reached.insert(range.partition, (position, fates));
@@ -201,6 +210,7 @@ impl<'a> Writers<'a> {
             Some(writer) => Some(writer.finish().await?),
             None => None,
         };
-        Ok(Staged { files, dead_files, reached: self.reached, accounting: self.accounting })
+        let Self { reached, accounting, .. } = self;
+        Ok(Staged { files, dead_files, reached, accounting, unseen: Unseen::default() })
     }
 }

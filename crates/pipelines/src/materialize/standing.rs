@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use base::{Offset, PartitionId, TopicId};
 use bytes::Bytes;
-use queries::mode::{IcebergMode, InvalidRecords};
+use queries::mode::{InvalidRecords, Side};
 use queries::{SchemaSwitches, TopicRows};
-use schemas::Version;
 use tables::commit::{LogFacts, LogJudgement, judge_log};
 use tables::{CatalogError, Position, Progress, Recorded, SourceId, Table, TableIdent};
 use tokio::sync::watch;
@@ -18,8 +17,9 @@ use topics::{Cut, Partition, ReadError, TopicInfo};
 
 use crate::duties::Duties;
 use crate::materialize::link::State;
-use crate::materialize::prepare::{Prepared, prepare, stored_switches};
+use crate::materialize::prepare::{Prepared, prepare};
 use crate::materialize::range::{PartitionFacts, Range};
+use crate::materialize::switches;
 use crate::materialize::trouble::Trouble;
 
 /// Positions in the present life of a topic.
@@ -44,11 +44,6 @@ pub(crate) struct Standing {
     pub(crate) dead: Positions,
 }
 
-/// Name of the dead-letter table.
-pub(crate) fn dead_letter_name(table: &str) -> String {
-    format!("{table}~dlq")
-}
-
 /// The id of a partition in progress.
 pub(crate) fn source(duties: &Duties, topic: TopicId, partition: PartitionId) -> SourceId {
     SourceId { log: duties.deps.topics.log_id().0, topic: topic.0, partition }
@@ -67,8 +62,8 @@ impl Standing {
         let info = duties.deps.topics.topic_by_id(topic).ok_or(Trouble::Gone)?;
         let Prepared { stored, switches, rows, table } = prepare(duties, &info).await?;
         let tables = &duties.deps.tables;
-        let (ident, dead_ident) =
-            (tables.ident(info.name.as_str()), tables.ident(&dead_letter_name(info.name.as_str())));
+        let settings = rows.settings();
+        let (ident, dead_ident) = (settings.table(tables), settings.dead_letter_table(tables));
         let mut partitions = Vec::new();
         for index in 0..info.partitions {
             partitions.push(duties.deps.topics.partition(info.name.as_str(), index).ok_or(Trouble::Gone)?);
@@ -76,7 +71,7 @@ impl Standing {
         let positions = positions_of(duties, topic, &table.progress()?);
         let dead = match tables.load(&dead_ident).await {
             Ok(dead) => positions_of(duties, topic, &dead.progress()?),
-            Err(CatalogError::NoSuchTable(_)) => Positions::new(),
+            Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => Positions::new(),
             Err(error) => return Err(error.into()),
         };
         for (name, positions) in [(&ident.name, &positions), (&dead_ident.name, &dead)] {
@@ -106,17 +101,12 @@ impl Standing {
     pub(crate) fn holds(&self, duties: &Duties) -> bool {
         let now = duties.deps.topics.topic_by_id(self.info.id);
         now.is_some_and(|now| now.partitions == self.info.partitions && now.config == self.info.config)
-            && stored_switches(duties, &self.info) == self.stored
+            && switches::stored(duties, &self.info) == self.stored
     }
 
-    /// Whether the subject has a schema that the topic has not switched to.
+    /// Whether a followed subject has a schema that the topic does not know.
     pub(crate) async fn has_newer_schema(&self, duties: &Duties) -> bool {
-        let IcebergMode::ValueSchemaLatest { subject } = &self.rows.settings().mode else { return false };
-        let (registry, subject) = (duties.deps.registry.clone(), subject.clone());
-        let latest =
-            duties.deps.compute.spawn_blocking(move || registry.version(&subject, Version::Latest)).await;
-        let ours = self.switches.switches.last().map(|switch| switch.schema_id);
-        matches!(latest, Ok(Ok(latest)) if Some(latest.schema.id) != ours)
+        switches::is_behind(duties, &self.info, self.rows.settings(), &self.switches).await
     }
 
     /// What the next commit covers on the way to `cut`.
@@ -127,10 +117,11 @@ impl Standing {
                 partition: index,
                 recorded: self.recorded(index),
                 log_start: partition.marks().log_start,
+                begin: if self.positions.contains_key(&index) { 0 } else { self.rows.begin(index) },
                 stable: cut.stable(self.info.id, index),
             };
-            let starts = self.switches.switches.iter().filter_map(|s| s.starts.get(&index).copied());
-            Range::of(facts, starts)
+            let switches = [Side::Key, Side::Value].into_iter().flat_map(|side| self.switches.of(side));
+            Range::of(facts, switches.filter_map(|s| s.starts.get(&index).copied()))
         };
         self.partitions.iter().filter_map(plan).collect()
     }

@@ -60,6 +60,7 @@ impl From<RowsError> for Trouble {
     fn from(error: RowsError) -> Self {
         match error {
             RowsError::NotReady(text) => Self::Waiting(text),
+            RowsError::Misconfigured(text) => Self::Stopped(State::Paused, text),
             // Retention was faster: what is gone is skipped at the next look.
             RowsError::Read(ReadError::OutOfRange { .. }) => Self::Overtaken(chain(&error)),
             other => Self::failed(&other),

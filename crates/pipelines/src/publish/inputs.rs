@@ -76,10 +76,7 @@ fn last_change(table: &Table) -> Option<i64> {
 
 /// Stable marks of the topic behind a table.
 fn marks(duties: &Duties, ident: &TableIdent) -> Option<String> {
-    if *ident != duties.deps.tables.ident(&ident.name) {
-        return None;
-    }
-    let info = duties.deps.topics.topic(&ident.name)?;
+    let (info, _) = queries::mode::topic_of(&duties.deps.topics, &duties.deps.tables, ident)?;
     let cut = duties.deps.topics.cut();
     let marks: Vec<_> = (0..info.partitions).map(|p| cut.stable(info.id, p).to_string()).collect();
     Some(format!("{} marks {:x}", info.id, xxh3_64(marks.join(" ").as_bytes())))

@@ -4,6 +4,7 @@
 //! Does not own: what is done (`tables::maintenance`).
 //! Invariants: an action that answers has been done; a table that was moved back is told to the task that feeds it.
 
+use queries::mode::DEAD_LETTER_SUFFIX;
 use serde::{Deserialize, Serialize};
 use tables::maintenance::{
     Compact, Expire, MaintenanceError, NewRef, Orphans, RefInfo, RefKind, RollbackTo, refs::rollback_target,
@@ -308,9 +309,10 @@ async fn compact(
 
 /// The task that feeds the table looks where it stands now.
 fn tell_feeder(duties: &Duties, ident: &TableIdent) {
-    let topic = ident.name.strip_suffix("~dlq").unwrap_or(&ident.name);
-    let info = duties.deps.topics.topic(topic).filter(|_| duties.deps.tables.ident(&ident.name) == *ident);
-    if let Some(link) = info.and_then(|info| duties.table_link(info.id)) {
+    let name = ident.name.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(&ident.name).to_owned();
+    let main = TableIdent { name, ..ident.clone() };
+    let fed = queries::mode::topic_of(&duties.deps.topics, &duties.deps.tables, &main);
+    if let Some(link) = fed.and_then(|(info, _)| duties.table_link(info.id)) {
         link.look_again.notify_one();
     }
 }

@@ -160,9 +160,15 @@ impl Node {
 
     /// Appends one batch of JSON values; returns its first offset.
     pub(crate) async fn produce<V: AsRef<str>>(&self, topic: &str, partition: i32, values: &[V]) -> i64 {
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_ref().as_bytes()).collect();
+        self.produce_bytes(topic, partition, &values).await
+    }
+
+    /// Appends one batch of values; returns its first offset.
+    pub(crate) async fn produce_bytes(&self, topic: &str, partition: i32, values: &[&[u8]]) -> i64 {
         let mut builder = BatchBuilder::new();
         for value in values {
-            builder.push(self.clock.now_ms(), None, Some(value.as_ref().as_bytes()), &[]);
+            builder.push(self.clock.now_ms(), None, Some(value), &[]);
         }
         let batch = builder.build().expect("build");
         let appended = self.topics.append(topic, partition, batch).expect("append").await.expect("durable");
@@ -213,12 +219,21 @@ impl Node {
 
     /// Runs a query over what is committed; integers of all columns, row by row.
     pub(crate) async fn committed(&self, sql: &str) -> Vec<Vec<Option<i64>>> {
+        self.query(sql, "committed").await
+    }
+
+    /// The same over everything that is stable.
+    pub(crate) async fn all_rows(&self, sql: &str) -> Vec<Vec<Option<i64>>> {
+        self.query(sql, "latest").await
+    }
+
+    async fn query(&self, sql: &str, freshness: &str) -> Vec<Vec<Option<i64>>> {
         let mut session = self.engine.session(SessionSettings {
             user: "test".into(),
             database: "frazil".into(),
             application_name: "test".into(),
         });
-        session.execute("SET frazil.freshness = 'committed'", &[]).await.expect("set");
+        session.execute(&format!("SET frazil.freshness = '{freshness}'"), &[]).await.expect("set");
         let answer = session.execute(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let Answer::Rows { mut rows, .. } = answer else { panic!("{sql} gives no rows") };
         let mut found = Vec::new();

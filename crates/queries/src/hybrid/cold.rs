@@ -15,9 +15,11 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_plan::ExecutionPlan;
 use tables::{Scan, ScanFile, Table};
 
+use super::by_field_id::ByFieldId;
 use crate::engine::{Shared, WAREHOUSE_URL};
 use crate::read_view::PinnedTable;
 
@@ -48,13 +50,23 @@ pub(crate) fn plan(
     };
     let url = ObjectStoreUrl::parse(WAREHOUSE_URL)?;
     let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+    // Files that were written before a column was renamed call it otherwise.
+    let adapter: Option<Arc<dyn PhysicalExprAdapterFactory>> = match &table.table {
+        Some(table) => Some(Arc::new(ByFieldId { table: table.arrow_schema().map_err(external)? })),
+        None => None,
+    };
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
+        .with_expr_adapter(adapter)
         .with_file_groups(groups)
         .with_statistics(statistics)
         .with_projection_indices(projection.cloned())?
         .with_limit(limit)
         .build();
     Ok(DataSourceExec::from_data_source(config))
+}
+
+fn external(error: tables::CatalogError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// Field id of each column, in order; none where it has none.

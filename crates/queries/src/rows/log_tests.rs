@@ -11,15 +11,18 @@ use topics::{AtomicAppend, NewTopic, Topics};
 
 use super::*;
 
+/// Key, value, headers.
+pub(super) type Record<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(&'a [u8], Option<&'a [u8]>)]);
+
 /// A log and a registry in a directory of their own.
-struct Node {
-    topics: Topics,
-    registry: schemas::Registry,
+pub(super) struct Node {
+    pub(super) topics: Topics,
+    pub(super) registry: schemas::Registry,
     dir: PathBuf,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = std::env::temp_dir().join(format!("frazil-rows-{}", uuid::Uuid::new_v4()));
         let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
         let directory = storage::DataDirectory::open(disk.clone(), &dir).expect("directory");
@@ -35,16 +38,30 @@ impl Node {
         Self { topics, registry: schemas::Registry::open(control).expect("registry"), dir }
     }
 
-    fn create(&self, mode: &str) -> Arc<topics::TopicInfo> {
+    pub(super) fn create(&self, mode: &str) -> Arc<topics::TopicInfo> {
         let config = [("redpanda.iceberg.mode".to_owned(), mode.to_owned())].into();
         let topic = NewTopic { name: "trades".into(), partitions: Some(1), config };
         self.topics.create(topic).expect("topic")
     }
 
     fn register(&self, schema: &str) -> SchemaId {
+        self.register_as("trades-value", schema)
+    }
+
+    pub(super) fn register_as(&self, subject: &str, schema: &str) -> SchemaId {
         let schema =
             NewSchema { schema_type: SchemaType::Json, schema: schema.into(), references: Vec::new() };
-        self.registry.register("trades-value", schema).expect("schema").schema.id
+        self.registry.register(subject, schema).expect("schema").schema.id
+    }
+
+    /// Appends one batch of whole records.
+    pub(super) async fn append(&self, records: &[Record<'_>]) {
+        let mut batch = BatchBuilder::new();
+        for (key, value, headers) in records {
+            batch.push(0, *key, *value, headers);
+        }
+        let batch = batch.build().expect("batch");
+        self.topics.append("trades", 0, batch).expect("append").await.expect("durable");
     }
 
     async fn produce(&self, values: &[&str]) {
@@ -55,14 +72,18 @@ impl Node {
     }
 
     async fn switch(&self, topic: TopicId, switches: Vec<SchemaSwitch>) {
+        self.store(topic, SchemaSwitches { switches, ..SchemaSwitches::default() }).await;
+    }
+
+    pub(super) async fn store(&self, topic: TopicId, stored: SchemaSwitches) {
         let writer = TopicRows::switches_writer(topic);
         let epoch = self.topics.claim_writer(&writer).await.expect("claim").epoch;
-        let progress = Bytes::from(serde_json::to_vec(&SchemaSwitches { switches }).expect("JSON"));
+        let progress = Bytes::from(serde_json::to_vec(&stored).expect("JSON"));
         let append = AtomicAppend { writer, epoch, batches: Vec::new(), progress };
         self.topics.append_atomically(append).await.expect("stored");
     }
 
-    fn rows(&self, topic: &Arc<topics::TopicInfo>) -> Result<TopicRows, RowsError> {
+    pub(super) fn rows(&self, topic: &Arc<topics::TopicInfo>) -> Result<TopicRows, RowsError> {
         TopicRows::new(&self.topics, &self.registry, topic.clone())
     }
 }
@@ -82,7 +103,7 @@ async fn a_topic_becomes_rows_once_its_schema_is_known() {
     let node = Node::new();
     let topic = node.create("value_schema_latest");
     let early = node.rows(&topic).expect_err("no schema").to_string();
-    assert!(early.contains("register a JSON schema under subject trades-value"), "{early}");
+    assert!(early.contains("register one under subject trades-value"), "{early}");
 
     let first = node.register(r#"{"type":"object","properties":{"qty":{"type":"integer"}}}"#);
     node.switch(topic.id, vec![since(first, 0)]).await;

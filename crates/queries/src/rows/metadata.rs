@@ -10,37 +10,54 @@ use arrow::array::{
     StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use base::{Offset, PartitionId};
 
 use super::RejectedRecord;
+use crate::mode::HeaderValues;
 
 /// Name of the column.
 pub(super) const COLUMN: &str = "redpanda";
 /// Where a value's field of that name goes: within the column.
 pub(super) const DATA: &str = "data";
+/// The key, within the column.
+pub(super) const KEY: &str = "key";
+/// Column of values that are not a column per field.
+pub(super) const VALUE: &str = "value";
 
 /// 0000-01-01 and 9999-12-31 in milliseconds since 1970: times beyond them have no form in most systems.
 const TIMESTAMPS_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-fn header_fields() -> Fields {
-    Fields::from(vec![Field::new("key", DataType::Utf8, true), Field::new("value", DataType::Binary, true)])
+fn header_fields(values: HeaderValues) -> Fields {
+    let value = match values {
+        HeaderValues::Binary => DataType::Binary,
+        HeaderValues::String => DataType::Utf8,
+    };
+    Fields::from(vec![Field::new("key", DataType::Utf8, true), Field::new("value", value, true)])
 }
 
-fn headers_element() -> Field {
-    Field::new("element", DataType::Struct(header_fields()), true)
+fn headers_element(values: HeaderValues) -> Field {
+    Field::new("element", DataType::Struct(header_fields(values)), true)
 }
 
 /// The members of the `redpanda` column, in Redpanda's order.
-pub(super) fn fields() -> Vec<Field> {
-    vec![
+pub(super) fn fields(key: Option<Field>, headers: HeaderValues) -> Vec<FieldRef> {
+    let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    let mut fields = vec![
         Field::new("partition", DataType::Int32, true),
-        Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true),
+        Field::new("timestamp", timestamp, true),
         Field::new("offset", DataType::Int64, true),
-        Field::new("headers", DataType::List(Arc::new(headers_element())), true),
-        Field::new("key", DataType::Binary, true),
-        Field::new("timestamp_type", DataType::Int32, true),
-    ]
+        Field::new("headers", DataType::List(Arc::new(headers_element(headers))), true),
+    ];
+    fields.extend(key);
+    fields.push(Field::new("timestamp_type", DataType::Int32, true));
+    fields.into_iter().map(Arc::new).collect()
+}
+
+/// Header values of either type.
+enum Values {
+    Binary(BinaryBuilder),
+    String(StringBuilder),
 }
 
 /// Collects the `redpanda` column.
@@ -50,13 +67,12 @@ pub(super) struct Metadata {
     offsets: Int64Builder,
     header_ends: Vec<i32>,
     header_keys: StringBuilder,
-    header_values: BinaryBuilder,
-    keys: BinaryBuilder,
+    header_values: Values,
     timestamp_types: Int32Builder,
 }
 
 impl Metadata {
-    pub(super) fn new(partition: PartitionId, capacity: usize) -> Self {
+    pub(super) fn new(partition: PartitionId, capacity: usize, headers: HeaderValues) -> Self {
         let mut header_ends = Vec::with_capacity(capacity + 1);
         header_ends.push(0);
         Self {
@@ -65,30 +81,33 @@ impl Metadata {
             offsets: Int64Builder::with_capacity(capacity),
             header_ends,
             header_keys: StringBuilder::new(),
-            header_values: BinaryBuilder::new(),
-            keys: BinaryBuilder::with_capacity(capacity, capacity * 8),
+            header_values: match headers {
+                HeaderValues::Binary => Values::Binary(BinaryBuilder::new()),
+                HeaderValues::String => Values::String(StringBuilder::new()),
+            },
             timestamp_types: Int32Builder::with_capacity(capacity),
         }
     }
 
     /// Adds a record. A time without a four-digit year (Kafka's "no timestamp" is -1 and has one) becomes null;
-    /// a header's key that is no UTF-8 gets U+FFFD in the wrong places, as in Redpanda.
+    /// headers' keys, and values that are text, get U+FFFD where they are no UTF-8, as in Redpanda.
     pub(super) fn push<'a>(
         &mut self,
         offset: Offset,
         timestamp_ms: i64,
         timestamp_type: i32,
-        key: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) {
         let known = TIMESTAMPS_MS.contains(&timestamp_ms);
         self.timestamps.append_option(known.then(|| timestamp_ms * 1000));
         self.offsets.append_value(offset);
-        self.keys.append_option(key);
         self.timestamp_types.append_value(timestamp_type);
         for (name, value) in headers {
             self.header_keys.append_value(String::from_utf8_lossy(name));
-            self.header_values.append_option(value);
+            match &mut self.header_values {
+                Values::Binary(values) => values.append_option(value),
+                Values::String(values) => values.append_option(value.map(String::from_utf8_lossy)),
+            }
         }
         // A chunk's headers lie within one read of the log, which is far below 2^31 of them.
         let end = i32::try_from(arrow::array::ArrayBuilder::len(&self.header_keys)).unwrap_or(i32::MAX);
@@ -96,28 +115,30 @@ impl Metadata {
     }
 
     /// The members as arrays, in the order of [`fields`].
-    pub(super) fn finish(mut self) -> Vec<ArrayRef> {
+    pub(super) fn finish(mut self, keys: Option<ArrayRef>) -> Vec<ArrayRef> {
         let offsets = self.offsets.finish();
         let rows = arrow::array::Array::len(&offsets);
-        let headers = StructArray::new(
-            header_fields(),
-            vec![Arc::new(self.header_keys.finish()), Arc::new(self.header_values.finish())],
-            None,
-        );
+        let (values, kind): (ArrayRef, _) = match self.header_values {
+            Values::Binary(mut values) => (Arc::new(values.finish()), HeaderValues::Binary),
+            Values::String(mut values) => (Arc::new(values.finish()), HeaderValues::String),
+        };
+        let headers =
+            StructArray::new(header_fields(kind), vec![Arc::new(self.header_keys.finish()), values], None);
         let headers = ListArray::new(
-            Arc::new(headers_element()),
+            Arc::new(headers_element(kind)),
             OffsetBuffer::new(ScalarBuffer::from(self.header_ends)),
             Arc::new(headers),
             None,
         );
-        vec![
+        let mut members: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from_value(self.partition, rows)),
             Arc::new(self.timestamps.finish()),
             Arc::new(offsets),
             Arc::new(headers),
-            Arc::new(self.keys.finish()),
-            Arc::new(self.timestamp_types.finish()),
-        ]
+        ];
+        members.extend(keys);
+        members.push(Arc::new(self.timestamp_types.finish()));
+        members
     }
 }
 
@@ -129,31 +150,31 @@ fn error_fields() -> Fields {
     ])
 }
 
+/// The members of the column in a dead-letter table, where everything is as it was.
+fn plain_fields() -> Fields {
+    fields(Some(Field::new(KEY, DataType::Binary, true)), HeaderValues::Binary).into()
+}
+
 /// Columns of the dead-letter table.
 pub(super) fn dead_letter_columns() -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new(COLUMN, DataType::Struct(fields().into()), true),
-        Field::new("value", DataType::Binary, true),
+        Field::new(COLUMN, DataType::Struct(plain_fields()), true),
+        Field::new(VALUE, DataType::Binary, true),
         Field::new("error", DataType::Struct(error_fields()), true),
     ]))
 }
 
 /// Rows of the dead-letter table. The records may be of several partitions.
 pub(super) fn dead_letter_rows(rejected: &[RejectedRecord]) -> RecordBatch {
-    let mut metadata = Metadata::new(0, rejected.len());
-    let mut values = BinaryBuilder::new();
+    let mut metadata = Metadata::new(0, rejected.len(), HeaderValues::Binary);
+    let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());
     for record in rejected {
         let headers = record.headers.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
-        metadata.push(
-            record.offset,
-            record.timestamp_ms,
-            record.timestamp_type,
-            record.key.as_deref(),
-            headers,
-        );
+        metadata.push(record.offset, record.timestamp_ms, record.timestamp_type, headers);
+        keys.append_option(record.key.as_deref());
         values.append_option(record.value.as_deref());
     }
-    let mut members = metadata.finish();
+    let mut members = metadata.finish(Some(Arc::new(keys.finish())));
     let partitions: Int32Array = rejected.iter().map(|record| Some(record.partition)).collect();
     members[0] = Arc::new(partitions);
     let codes: StringArray = rejected.iter().map(|record| Some(record.code)).collect();
@@ -165,7 +186,7 @@ pub(super) fn dead_letter_rows(rejected: &[RejectedRecord]) -> RecordBatch {
         None,
     );
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StructArray::new(fields().into(), members, None)),
+        Arc::new(StructArray::new(plain_fields(), members, None)),
         Arc::new(values.finish()),
         Arc::new(error),
     ];

@@ -1,6 +1,7 @@
 //! Batches of the log as rows.
 //!
-//! Owns: walking the batches of a read, cutting them into chunks of one schema, what is rejected.
+//! Owns: walking the batches of a read, cutting them into chunks between two switches, stopping before a schema that is
+//! not stored yet.
 //! Does not own: reading the log, decoding values.
 //! Invariants: every offset in `[from, next)` is a row, a rejected record, or belongs to no record of a user.
 
@@ -11,9 +12,8 @@ use tables::Fates;
 use topics::ReadBatches;
 use topics::batch::{BatchError, Batches, RecordView, Records};
 
-use super::layout::{Layout, Misfit};
-use super::metadata::Metadata;
-use super::{DecodedRows, RejectedRecord, RowsError};
+use super::layout::{Layout, Unseen};
+use super::{DecodedRows, RowsError};
 
 /// Most rows of one Arrow batch.
 const ROWS_MAX: usize = 16_384;
@@ -34,7 +34,7 @@ pub(super) fn decode(
     layout: &Layout,
     topic: &str,
     partition: PartitionId,
-    range: Range<Offset>,
+    mut range: Range<Offset>,
     read: &ReadBatches,
     limit: usize,
 ) -> Result<DecodedRows, RowsError> {
@@ -44,12 +44,18 @@ pub(super) fn decode(
         offset,
         reason: error.to_string(),
     };
-    let unpacked = unpack(&range, read, limit).map_err(damaged)?;
+    let mut unpacked = unpack(&range, read, limit).map_err(damaged)?;
+    let (stop, unseen) = unseen(layout, &range, &unpacked.records);
+    if let Some(stop) = stop {
+        range.end = stop;
+        unpacked = unpack(&range, read, limit).map_err(damaged)?;
+    }
     let mut out = DecodedRows::empty(partition, range.start);
     out.next = unpacked.next;
     out.fates = unpacked.fates;
     out.last_hash = unpacked.last_hash;
     out.bytes_read = read.bytes.len();
+    out.unseen = unseen;
     let mut chunk: Vec<RecordView<'_>> = Vec::new();
     let mut switch = layout.next_switch(partition, range.start);
     for record in unpacked.records.iter().flatten() {
@@ -115,50 +121,26 @@ fn unpack(range: &Range<Offset>, read: &ReadBatches, limit: usize) -> Result<Unp
     Ok(unpacked)
 }
 
-/// Decodes the records of a chunk, which all have one schema, and empties it.
-fn finish(layout: &Layout, chunk: &mut Vec<RecordView<'_>>, out: &mut DecodedRows) {
-    let Some(first) = chunk.first() else { return };
-    let values: Vec<Option<&[u8]>> = chunk.iter().map(|record| record.value).collect();
-    let fitted = layout.fit(out.partition, first.offset, &values);
-    let mut metadata = Metadata::new(out.partition, chunk.len() - fitted.misfits.len().min(chunk.len()));
-    let mut misfits = fitted.misfits.into_iter().peekable();
-    let mut kept = 0;
-    for (row, record) in chunk.drain(..).enumerate() {
-        match misfits.next_if(|misfit| misfit.row == row) {
-            Some(misfit) => out.rejected.push(rejected(out.partition, &record, misfit, fitted.schema_id)),
-            None => {
-                kept += 1;
-                let headers = record.headers.iter();
-                metadata.push(record.offset, record.timestamp_ms, record.timestamp_type, record.key, headers);
-            }
+/// Where decoding has to stop, because a record there bears a schema that is not stored; and all such schemas of the
+/// read. Records that do not parse are named when they are decoded.
+fn unseen(layout: &Layout, range: &Range<Offset>, records: &[Records]) -> (Option<Offset>, Unseen) {
+    let (mut stop, mut unseen) = (None, Unseen::default());
+    for record in records.iter().flatten().map_while(Result::ok) {
+        if range.contains(&record.offset) && layout.unseen(&record, &mut unseen) {
+            stop = stop.or(Some(record.offset));
         }
     }
-    if kept > 0 {
-        out.fates.rows += kept;
-        out.batches.push(layout.batch(metadata.finish(), fitted.columns));
-    }
+    (stop, unseen)
 }
 
-fn rejected(
-    partition: PartitionId,
-    record: &RecordView<'_>,
-    misfit: Misfit,
-    schema_id: Option<base::SchemaId>,
-) -> RejectedRecord {
-    RejectedRecord {
-        partition,
-        offset: record.offset,
-        timestamp_ms: record.timestamp_ms,
-        timestamp_type: record.timestamp_type,
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.map(<[u8]>::to_vec),
-        headers: record
-            .headers
-            .iter()
-            .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
-            .collect(),
-        code: misfit.code,
-        message: misfit.message,
-        schema_id,
+/// Decodes the records of a chunk, which lie between two switches, and empties it.
+fn finish(layout: &Layout, chunk: &mut Vec<RecordView<'_>>, out: &mut DecodedRows) {
+    if chunk.is_empty() {
+        return;
     }
+    let mut rows = layout.rows(out.partition, chunk);
+    out.fates.rows += rows.batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+    out.batches.extend(rows.batch);
+    out.rejected.append(&mut rows.rejected);
+    chunk.clear();
 }

@@ -7,6 +7,7 @@ use topics::ReadBatches;
 use topics::batch::{BatchBuilder, Compression};
 
 use super::*;
+use crate::mode::{HeaderValues, ValueLayout};
 
 const TRADES: &str = r#"{"type":"object","properties":{"symbol":{"type":"string"},"qty":{"type":"integer"}},
     "required":["symbol","qty"]}"#;
@@ -19,15 +20,26 @@ fn switch(schema_id: SchemaId, starts: &[(PartitionId, Offset)]) -> SchemaSwitch
 
 /// A layout whose schemas have the ids 1, 2, …
 fn layout(schemas: &[&str], switches: Vec<SchemaSwitch>) -> Layout {
-    let values = Values::decoded("trades", &SchemaSwitches { switches }, |id| {
-        Ok(ResolvedSchema::alone(RegisteredSchema {
+    let compiled = |id: SchemaId| {
+        let schema = RegisteredSchema {
             id,
             schema_type: SchemaType::Json,
             schema: schemas[id as usize - 1].to_owned(),
             references: Vec::new(),
-        }))
-    });
-    Layout::new(values.expect("schemas"))
+        };
+        let schema = ResolvedSchema::alone(schema);
+        Decoder::new(&schema, &DecodeOptions::default()).map_err(|error| error.to_string())
+    };
+    let eras = switches.into_iter().map(|s| (s.clone(), compiled(s.schema_id))).collect();
+    plain(Part::eras(Side::Value, eras).expect("schemas"))
+}
+
+fn plain(value: Part) -> Layout {
+    Layout::new(Part::bytes(Side::Key), value, ValueLayout::Flat, HeaderValues::Binary)
+}
+
+fn bytes() -> Layout {
+    plain(Part::bytes(Side::Value))
 }
 
 /// A batch at an offset: its records' values.
@@ -67,7 +79,7 @@ fn offsets(batch: &RecordBatch) -> Vec<i64> {
 
 #[test]
 fn the_redpanda_column_is_redpandas() {
-    let layout = Layout::new(Values::Bytes);
+    let layout = bytes();
     let DataType::Struct(members) = layout.columns.field(0).data_type() else { panic!("a struct") };
     let names: Vec<_> = members.iter().map(|f| f.name().as_str()).collect();
     assert_eq!(names, ["partition", "timestamp", "offset", "headers", "key", "timestamp_type"]);
@@ -99,7 +111,7 @@ fn the_redpanda_column_is_redpandas() {
 
 #[test]
 fn times_without_a_year_of_four_digits_are_null() {
-    let layout = Layout::new(Values::Bytes);
+    let layout = bytes();
     let mut builder = BatchBuilder::new();
     for time in [-1, 253_402_300_799_999, 253_402_300_800_000, i64::MIN, i64::MAX] {
         builder.push(time, None, None, &[]);
@@ -189,7 +201,7 @@ fn a_field_named_redpanda_moves_into_the_struct() {
 
 #[test]
 fn a_range_may_begin_and_end_within_batches() {
-    let layout = Layout::new(Values::Bytes);
+    let layout = bytes();
     let batches = [
         batch(0, &[Some("0"), Some("1"), Some("2")], Compression::Zstd),
         batch(3, &[Some("3"), Some("4"), Some("5")], Compression::Lz4),
@@ -209,7 +221,7 @@ fn a_range_may_begin_and_end_within_batches() {
 
 #[test]
 fn control_batches_and_gaps_are_passed_over() {
-    let layout = Layout::new(Values::Bytes);
+    let layout = bytes();
     let mut control = BytesMut::from(&batch(2, &[Some("marker")], Compression::None)[..]);
     control[22] |= 1 << 5;
     let batches = [batch(0, &[Some("0"), Some("1")], Compression::None), control.freeze()];
@@ -225,7 +237,7 @@ fn control_batches_and_gaps_are_passed_over() {
 
 #[test]
 fn damage_is_named() {
-    let layout = Layout::new(Values::Bytes);
+    let layout = bytes();
     let mut bytes = BytesMut::from(&batch(4, &[Some("x")], Compression::None)[..]);
     bytes[61] = 0x7f;
     let error = range::decode(&layout, "trades", 2, 4..5, &read(&[bytes.freeze()], 5), 1 << 20);

@@ -115,3 +115,32 @@ fn other_changes_are_refused_by_name() {
     let missing = schema(vec![Field::new("price", DataType::Float32, true)]);
     assert!(evolved(&current, 20, &missing).expect_err("required").to_string().contains("column id"));
 }
+
+#[test]
+fn columns_are_renamed_and_keep_their_ids() {
+    let renamed = |field: Field, former: &[&str]| {
+        let text = serde_json::json!(former).to_string();
+        field.with_metadata([(FORMER_NAMES.to_owned(), text)].into())
+    };
+    let structs = |fields: Vec<Field>| DataType::Struct(Fields::from(fields));
+    let list = |fields: Vec<Field>| DataType::List(Arc::new(Field::new("element", structs(fields), true)));
+    let current = schema(vec![
+        Field::new("a", DataType::Int64, true),
+        Field::new("o", structs(vec![Field::new("x", DataType::Int32, true)]), true),
+        Field::new("l", list(vec![Field::new("y", DataType::Int32, true)]), true),
+    ]);
+    let current = iceberg_schema(&current).expect("iceberg");
+    let wanted = schema(vec![
+        // Given anew: not the column that was called so.
+        Field::new("a", DataType::Utf8, true),
+        renamed(Field::new("b", DataType::Int64, true), &["a"]),
+        Field::new("o", structs(vec![renamed(Field::new("x2", DataType::Int64, true), &["x1", "x"])]), true),
+        Field::new("l", list(vec![renamed(Field::new("y2", DataType::Int32, true), &["y"])]), true),
+    ]);
+    let new = evolved(&current, current.highest_field_id(), &wanted).expect("evolved").expect("changed");
+    for (was, is) in [("a", "b"), ("o.x", "o.x2"), ("l.element.y", "l.element.y2")] {
+        assert_eq!(new.field_id_by_name(is), current.field_id_by_name(was), "{was} became {is}");
+    }
+    assert_eq!(new.field_id_by_name("a"), Some(current.highest_field_id() + 1));
+    assert!(evolved(&new, new.highest_field_id(), &wanted).expect("again").is_none());
+}

@@ -68,6 +68,19 @@ pub(super) const ALL: &[ConfigKey] = &[
         "Most bytes per partition that retention, compaction and DeleteRecords keep for tables that are behind; -1: any.",
     ),
     key(
+        "frazil.table.backfill",
+        "true",
+        ConfigForm::Boolean,
+        "Whether what was in the topic before it became a table becomes rows too.",
+    ),
+    key("frazil.table.name", "", ConfigForm::Text, "Name of the table; the topic's when it is empty."),
+    key(
+        "frazil.table.namespace",
+        "",
+        ConfigForm::Text,
+        "Namespace of the table, levels separated by dots; the node's default when it is empty.",
+    ),
+    key(
         "index.interval.bytes",
         "4096",
         ConfigForm::Int(0, i32::MAX as i64),
@@ -142,7 +155,12 @@ pub(super) const ALL: &[ConfigKey] = &[
         "What becomes of records that do not fit the table.",
     ),
     key("redpanda.iceberg.mode", "disabled", ConfigForm::IcebergMode, "How the topic is an Iceberg table."),
-    key("redpanda.iceberg.partition.spec", "()", ConfigForm::PartitionSpec, "How the table is partitioned."),
+    key(
+        "redpanda.iceberg.partition.spec",
+        "(hour(redpanda.timestamp))",
+        ConfigForm::PartitionSpec,
+        "How the table is partitioned.",
+    ),
     key(
         "redpanda.iceberg.target.lag.ms",
         "10000",

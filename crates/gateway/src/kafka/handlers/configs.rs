@@ -129,11 +129,11 @@ fn unknown_resource(resource_type: i8) -> Refusal {
 fn topic_properties(topic: &TopicInfo, broker: &Broker) -> Vec<Shown> {
     let (settings, node) = (broker.topics.settings(), broker.topics.node_config());
     let entries = topic.config.entries().map(|(key, value, source)| {
-        let of_node = node_default(key, settings, &node);
+        let of_node = table_default(key, broker).or_else(|| node_default(key, settings, &node));
         let (default, default_source) = of_node.unwrap_or_else(|| (key.default.to_owned(), FROM_DEFAULT));
         let default = Some(default);
         let (value, source) = match source {
-            ConfigSource::Topic => (Some(value.to_owned()), FROM_TOPIC),
+            ConfigSource::Topic => (Some(queries::mode::shown(key.name, value).into_owned()), FROM_TOPIC),
             ConfigSource::Default => (default.clone(), default_source),
         };
         Shown {
@@ -149,6 +149,15 @@ fn topic_properties(topic: &TopicInfo, broker: &Broker) -> Vec<Shown> {
         }
     });
     entries.collect()
+}
+
+/// The same for properties of tables.
+fn table_default(key: &ConfigKey, broker: &Broker) -> Option<(String, i8)> {
+    let set = match key.name {
+        "redpanda.iceberg.partition.spec" => broker.commands.default_partitioning(),
+        _ => return None,
+    };
+    (key.default != set).then(|| (set.to_owned(), FROM_NODE))
 }
 
 /// The node's own default of a property, where its settings differ from what is built in.

@@ -119,7 +119,7 @@ fn created(
             let configs = info.config.entries().map(|(key, value, source)| {
                 CreatableTopicConfigs::default()
                     .with_name(key.name.into())
-                    .with_value(Some(text(value)))
+                    .with_value(Some(text(queries::mode::shown(key.name, value))))
                     .with_config_source(source_code(source))
             });
             // The answer tells about the topic since version 5 (KIP-525).
