@@ -171,6 +171,14 @@ pub(crate) struct Pending {
     pub done: Option<mpsc::SyncSender<()>>,
 }
 
+/// Work of the thread that syncs.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Checkpoint(Pending),
+    /// A segment of which much was written: what is synced now need not be synced by the checkpoint.
+    Sync(Arc<PartitionState>, Offset),
+}
+
 /// What of a partition is to be synced.
 #[derive(Debug)]
 struct Dirty {
@@ -297,12 +305,25 @@ impl Pending {
     }
 }
 
+/// Syncs one segment, for which no checkpoint waits yet.
+fn sync_ahead(shared: &Shared, partition: &PartitionState, base: Offset) {
+    let file = partition.files.get(&partition.segment_file(base, "log"));
+    if let Err(error) = file.and_then(|file| file.sync_data())
+        && partition.has_segment(base)
+        && !partition.is_deleted()
+    {
+        // The kernel tells a failed write once: whoever syncs next would not hear of it.
+        shared.go_offline(&format!("a sync failed: {error}"));
+    }
+}
+
 /// Completes checkpoints one after the other until their sender is gone; looks at the disk's free space meanwhile.
-pub(crate) fn run(shared: &Shared, pending: &mpsc::Receiver<Pending>) {
+pub(crate) fn run(shared: &Shared, tasks: &mpsc::Receiver<Task>) {
     loop {
-        match pending.recv_timeout(SPACE_EVERY) {
+        match tasks.recv_timeout(SPACE_EVERY) {
             Ok(_) if shared.offline().is_some() => {}
-            Ok(next) => match next.sync(shared).map(|()| next.store(shared)) {
+            Ok(Task::Sync(partition, base)) => sync_ahead(shared, &partition, base),
+            Ok(Task::Checkpoint(next)) => match next.sync(shared).map(|()| next.store(shared)) {
                 Ok(Ok(())) => {}
                 // The last one still holds: there is only more to replay.
                 Ok(Err(error)) if is_full(&error) => {

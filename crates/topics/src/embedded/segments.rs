@@ -17,6 +17,8 @@ use super::partition::PartitionState;
 use super::retention::SegmentFacts;
 use crate::batch::check::{CheckedBatch, Facts};
 
+/// Bytes of a partition that are synced ahead of the next checkpoint.
+const SYNC_BYTES: u64 = 2 << 20;
 /// Positions in an index are 32 bits.
 const SEGMENT_BYTES_LIMIT: u64 = i32::MAX as u64;
 
@@ -49,6 +51,8 @@ pub(crate) struct Segments {
     pub dirty: Vec<Offset>,
     /// Whether there are names in the directory that were not synced.
     pub new_names: bool,
+    /// Bytes written since the disk was last asked to take them, see [`PartitionState::write`].
+    pub unsynced: u64,
 }
 
 /// Where to begin to read.
@@ -151,8 +155,14 @@ impl PartitionState {
         segments.list.push(Segment::empty(base, now_ms));
     }
 
-    /// Writes batches behind the last one, without syncing. They become readable with the durable mark.
-    pub(crate) fn write(&self, batches: &[(&CheckedBatch, Facts)], now_ms: i64) -> io::Result<()> {
+    /// Writes batches behind the last one, without syncing. They become readable with the durable mark. Gives the segment
+    /// of which enough has come together to be synced now: a checkpoint that had to sync it all at once would hold up
+    /// the syncs of the write-ahead log.
+    pub(crate) fn write(
+        &self,
+        batches: &[(&CheckedBatch, Facts)],
+        now_ms: i64,
+    ) -> io::Result<Option<Offset>> {
         let mut rest = batches;
         while let Some((first, facts)) = rest.first() {
             let (base, position) = self.writable(facts.base_offset, first.size() as u64, now_ms);
@@ -175,7 +185,13 @@ impl PartitionState {
             self.note_written(base, position, now, now_ms);
             rest = later;
         }
-        Ok(())
+        let segments = self.segments.lock();
+        Ok(segments.list.last().filter(|_| segments.unsynced >= SYNC_BYTES).map(|active| active.base))
+    }
+
+    /// What was written so far is being synced.
+    pub(crate) fn note_syncing(&self) {
+        self.segments.lock().unsynced = 0;
     }
 
     pub(crate) fn segment_limit(&self) -> u64 {
@@ -204,6 +220,7 @@ impl PartitionState {
             segments.end = facts.last_offset + 1;
         }
         segments.mark_dirty(base);
+        segments.unsynced += at - position;
         let mut began = false;
         if let Some(active) = segments.list.last_mut() {
             if active.len == 0 {

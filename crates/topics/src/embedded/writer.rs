@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread::JoinHandle;
 
 use base::{Offset, PartitionId, TopicId};
 use storage::wal::Wal;
 use tokio::sync::oneshot;
 
-use super::checkpoint::{self, Pending};
+use super::checkpoint::{self, Task};
 use super::cuts::{Held, Span};
 use super::partition::PartitionState;
 use super::producers::Ended;
@@ -32,11 +32,22 @@ use crate::topic::{CONSUMER_OFFSETS, is_internal};
 /// The checkpoint thread as the writer sees it.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    pub sender: SyncSender<Pending>,
+    pub sender: SyncSender<Task>,
     pub thread: JoinHandle<()>,
 }
 
 impl Checkpoints {
+    /// Has segments synced soon; not now when the thread is busy.
+    fn sync_ahead(&self, wanted: Vec<(Arc<PartitionState>, Offset)>) {
+        for (partition, base) in wanted {
+            match self.sender.try_send(Task::Sync(Arc::clone(&partition), base)) {
+                Ok(()) => partition.note_syncing(),
+                // A checkpoint does without; an ended thread is noticed by the next checkpoint.
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return,
+            }
+        }
+    }
+
     /// Waits until all checkpoints that were sent are stored.
     fn finish(self) {
         drop(self.sender);
@@ -60,7 +71,7 @@ pub(crate) fn run(shared: &Shared, mut wal: Wal, checkpoints: Checkpoints) {
                 other => after.push(other),
             }
         }
-        group.commit(shared, &mut wal);
+        checkpoints.sync_ahead(group.commit(shared, &mut wal));
         shared.queue.finish(bytes);
         let mut checkpoint_wanted = None;
         for item in after {
@@ -99,11 +110,13 @@ struct Group {
 }
 
 impl Group {
-    fn commit(mut self, shared: &Shared, wal: &mut Wal) {
+    /// Gives the segments that should be synced.
+    fn commit(mut self, shared: &Shared, wal: &mut Wal) -> Vec<(Arc<PartitionState>, Offset)> {
         #[cfg(feature = "sabotage")]
         crate::sabotage::before_write(&mut self.acks);
+        let mut to_sync = Vec::new();
         if shared.offline().is_none()
-            && let Err(error) = self.persist(shared, wal)
+            && let Err(error) = self.persist(shared, wal, &mut to_sync)
         {
             shared.go_offline(&format!("a write failed: {error}"));
         }
@@ -111,15 +124,21 @@ impl Group {
             for ack in self.acks.drain(..) {
                 ack.send(Err(AppendError::Offline(reason.clone())));
             }
-            return;
+            return Vec::new();
         }
         self.publish(shared);
         for ack in self.acks {
             ack.send(Ok(()));
         }
+        to_sync
     }
 
-    fn persist(&mut self, shared: &Shared, wal: &mut Wal) -> io::Result<()> {
+    fn persist(
+        &mut self,
+        shared: &Shared,
+        wal: &mut Wal,
+        to_sync: &mut Vec<(Arc<PartitionState>, Offset)>,
+    ) -> io::Result<()> {
         if self.records.is_empty() {
             return Ok(());
         }
@@ -135,8 +154,10 @@ impl Group {
         }
         let now_ms = shared.clock.now_ms();
         for (partition, batches) in self.by_partition() {
-            if !partition.is_deleted() {
-                partition.write(&batches, now_ms)?;
+            if !partition.is_deleted()
+                && let Some(base) = partition.write(&batches, now_ms)?
+            {
+                to_sync.push((Arc::clone(partition), base));
             }
         }
         Ok(())
@@ -245,7 +266,7 @@ fn roll(
     let mut pending = checkpoint::take(shared, wal.current_file(), false)?;
     pending.done = done;
     // Waits when checkpoints lag behind: write-ahead files must not pile up without end.
-    checkpoints.sender.send(pending).map_err(|_| io::Error::other("the checkpoint thread has ended"))
+    checkpoints.sender.send(Task::Checkpoint(pending)).map_err(|_| io::Error::other("the checkpoint thread has ended"))
 }
 
 fn remove(shared: &Shared, dir: &Path) -> io::Result<()> {

@@ -263,3 +263,28 @@ fn removed_directories_are_told() {
     assert_eq!(topics.alarms().len(), 1);
     assert_eq!(topics.partition("t", 0).expect("partition").marks().log_start, 6);
 }
+
+#[test]
+fn much_of_a_segment_is_synced_ahead_and_a_failure_there_ends_the_log() {
+    let bench = Bench::new();
+    let topics = bench.open();
+    create(&topics, 1);
+    *bench.fail_only.lock() = Some("log");
+    // No checkpoint is due: the write-ahead file has room for all of it.
+    let value = vec![b'v'; 256 << 10];
+    for _ in 0..40 {
+        let mut batch = BatchBuilder::new();
+        batch.push(1_000_000, None, Some(&value), &[]);
+        if bench.append(&topics, 0, batch.build().expect("batch")).is_err() {
+            break;
+        }
+    }
+    let waiting = async {
+        while topics.offline().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    bench.wait(async { tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await })
+        .expect("the log goes offline");
+    *bench.fail_only.lock() = None;
+}
