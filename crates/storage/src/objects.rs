@@ -70,13 +70,15 @@ const SCHEME: &str = "file://";
 pub struct Objects {
     root: Arc<str>,
     store: Arc<dyn ObjectStore>,
+    local: local::LocalStore,
 }
 
 impl Objects {
     /// Objects as files below the absolute directory `root`; locations are `file://<root>/…`.
     pub fn local(disk: SharedDisk, root: PathBuf) -> Self {
         let uri = format!("{SCHEME}{}", root.display());
-        Self { root: uri.into(), store: Arc::new(local::LocalStore::new(disk, root)) }
+        let local = local::LocalStore::new(disk, root);
+        Self { root: uri.into(), store: Arc::new(local.clone()), local }
     }
 
     /// Location of the root, without a slash at the end: `file:///data/warehouse`.
@@ -125,6 +127,13 @@ impl Objects {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(ObjectError::of(location, e)),
         }
+    }
+
+    /// Removes what writers that were killed have left half written below `prefix` before `before_ms` (milliseconds since
+    /// 1970); such files are no objects and are never listed. Returns how many there were.
+    pub async fn sweep(&self, prefix: &str, before_ms: i64) -> Result<usize, ObjectError> {
+        let path = self.path(prefix)?;
+        self.local.sweep(&path, before_ms).await.map_err(|e| ObjectError::of(prefix, e))
     }
 
     /// Removes an object; a missing one is fine.

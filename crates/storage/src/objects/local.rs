@@ -88,6 +88,20 @@ impl LocalStore {
         self.disk.sync_dir(dir)
     }
 
+    /// Removes temporary files below `prefix` that were last written before `before_ms`; returns how many.
+    pub(super) async fn sweep(&self, prefix: &Path, before_ms: i64) -> Result<usize> {
+        let dir = self.file_path(prefix)?;
+        self.blocking(move |disk| {
+            let mut old = Vec::new();
+            leftovers(disk, &dir, before_ms, &mut old).map_err(|e| failed(&dir, e))?;
+            for path in &old {
+                disk.remove_file(path).map_err(|e| failed(path, e))?;
+            }
+            Ok(old.len())
+        })
+        .await
+    }
+
     /// Runs blocking work off the async threads.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -135,6 +149,22 @@ fn walk(disk: &SharedDisk, dir: &FilePath, found: &mut Vec<ObjectMeta>) -> io::R
         {
             let last_modified = DateTime::from_timestamp_millis(entry.modified_ms).unwrap_or_default();
             found.push(ObjectMeta { last_modified, ..meta_of(location, entry.len) });
+        }
+    }
+    Ok(())
+}
+
+fn leftovers(disk: &SharedDisk, dir: &FilePath, before_ms: i64, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = match disk.read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            leftovers(disk, &path, before_ms, found)?;
+        } else if entry.name.starts_with(TEMPORARY) && entry.modified_ms < before_ms {
+            found.push(path);
         }
     }
     Ok(())

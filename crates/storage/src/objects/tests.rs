@@ -34,6 +34,25 @@ fn puts_gets_lists_and_deletes() {
 }
 
 #[test]
+fn what_a_killed_writer_left_is_swept_when_it_is_old() {
+    let dir = temporary();
+    let objects = Objects::local(Arc::new(RealDisk), dir.path().join("warehouse"));
+    let a = format!("{}/public/t/data/a.parquet", objects.root());
+    let table = format!("{}/public/t", objects.root());
+    block_on(async {
+        objects.put_new(&a, Bytes::from_static(b"hello")).await.expect("put");
+        let half = dir.path().join("warehouse/public/t/data/.tmp-half");
+        std::fs::write(&half, b"he").expect("a writer that was killed");
+        let listed = objects.list_aged(&table).await.expect("list");
+        assert!(listed.len() == 1 && listed[0].modified_ms > 1_700_000_000_000, "{listed:?}");
+        assert_eq!(objects.sweep(&table, listed[0].modified_ms - 60_000).await.expect("young"), 0);
+        assert_eq!(objects.sweep(&table, i64::MAX).await.expect("old"), 1);
+        assert!(!half.exists() && objects.size(&a).await.expect("size").is_some());
+        assert_eq!(objects.sweep(&format!("{}/nowhere", objects.root()), i64::MAX).await.expect("none"), 0);
+    });
+}
+
+#[test]
 fn locations_outside_the_root_are_refused() {
     let objects = Objects::local(Arc::new(RealDisk), "/data/warehouse".into());
     for bad in [
