@@ -43,7 +43,8 @@ pub enum CommitError {
     Diverged { source_id: SourceId, why: String },
     /// Nearest carrier and table property disagree: somebody moved the table back.
     #[error(
-        "the table was rolled back: snapshot {snapshot_id:?} says {carrier}, the table had reached {property}; it serves what is committed; type `frazil table resume {table} --skip` or `--replay`"
+        "the table was rolled back: {} says {carrier}, the table had reached {property}; it serves what is committed; type `frazil table resume {table} --skip` or `--replay`",
+        .snapshot_id.map_or_else(|| "its empty main".to_owned(), |id| format!("snapshot {id}"))
     )]
     RolledBack { table: String, snapshot_id: Option<i64>, carrier: String, property: String },
     /// The requirements do not hold any more.

@@ -7,8 +7,9 @@
 use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestEntry, ManifestFile, ManifestList, ManifestListWriter,
-    ManifestStatus, ManifestWriter, ManifestWriterBuilder, PartitionSpec, SchemaRef, Snapshot,
+    DataFile, DataFileBuilder, FormatVersion, Literal, Manifest, ManifestEntry, ManifestFile, ManifestList,
+    ManifestListWriter, ManifestStatus, ManifestWriter, ManifestWriterBuilder, PartitionSpec,
+    PrimitiveLiteral, PrimitiveType, SchemaRef, Snapshot, Struct, StructType, Type,
 };
 
 use crate::catalog::CatalogError;
@@ -48,8 +49,11 @@ pub(crate) async fn encode_added(
     spec: &PartitionSpec,
 ) -> Result<EncodedManifest, CatalogError> {
     let fail = |e: iceberg::Error| format(location, &e);
+    let partition = spec.partition_type(schema).map_err(fail)?;
     encode(location, snapshot_id, schema, spec, |writer| {
-        files.iter().try_for_each(|f| writer.add_file(f.clone(), -1).map_err(fail))
+        files
+            .iter()
+            .try_for_each(|f| writer.add_file(promoted(f, &partition).map_err(fail)?, -1).map_err(fail))
     })
     .await
 }
@@ -63,11 +67,11 @@ pub(crate) async fn encode_existing(
     spec: &PartitionSpec,
 ) -> Result<EncodedManifest, CatalogError> {
     let fail = |e: iceberg::Error| format(location, &e);
+    let partition = spec.partition_type(schema).map_err(fail)?;
     encode(location, snapshot_id, schema, spec, |writer| {
         entries.iter().try_for_each(|e| {
-            writer
-                .add_existing_file(e.file.clone(), e.snapshot_id, e.sequence, Some(e.file_sequence))
-                .map_err(fail)
+            let file = promoted(&e.file, &partition).map_err(fail)?;
+            writer.add_existing_file(file, e.snapshot_id, e.sequence, Some(e.file_sequence)).map_err(fail)
         })
     })
     .await
@@ -83,17 +87,70 @@ pub(crate) async fn encode_rewritten(
     spec: &PartitionSpec,
 ) -> Result<EncodedManifest, CatalogError> {
     let fail = |e: iceberg::Error| format(location, &e);
+    let partition = spec.partition_type(schema).map_err(fail)?;
     encode(location, snapshot_id, schema, spec, |writer| {
         for e in stay {
-            writer
-                .add_existing_file(e.file.clone(), e.snapshot_id, e.sequence, Some(e.file_sequence))
-                .map_err(fail)?;
+            let file = promoted(&e.file, &partition).map_err(fail)?;
+            writer.add_existing_file(file, e.snapshot_id, e.sequence, Some(e.file_sequence)).map_err(fail)?;
         }
         gone.iter().try_for_each(|e| {
-            writer.add_delete_file(e.file.clone(), e.sequence, Some(e.file_sequence)).map_err(fail)
+            let file = promoted(&e.file, &partition).map_err(fail)?;
+            writer.add_delete_file(file, e.sequence, Some(e.file_sequence)).map_err(fail)
         })
     })
     .await
+}
+
+/// Partition values in the types that the partition's columns have now, where a column was widened since (Iceberg
+/// spec, "Schema evolution"): none when they have them already.
+pub(crate) fn promoted_partition(partition: &Struct, wanted: &StructType) -> Option<Struct> {
+    use PrimitiveLiteral::{Float, Int};
+    let mut changed = false;
+    let values: Vec<Option<Literal>> = partition
+        .iter()
+        .zip(wanted.fields())
+        .map(|(value, field)| {
+            let Type::Primitive(wanted) = field.field_type.as_ref() else { return value.cloned() };
+            let wide = match (value.and_then(Literal::as_primitive_literal), wanted) {
+                (Some(Int(v)), PrimitiveType::Long) => Some(Literal::long(i64::from(v))),
+                (Some(Float(v)), PrimitiveType::Double) => Some(Literal::double(f64::from(v.0))),
+                _ => None,
+            };
+            changed |= wide.is_some();
+            wide.or_else(|| value.cloned())
+        })
+        .collect();
+    changed.then(|| Struct::from_iter(values))
+}
+
+/// The file with its partition values in the present types.
+fn promoted(file: &DataFile, partition: &StructType) -> iceberg::Result<DataFile> {
+    let Some(partition) = promoted_partition(file.partition(), partition) else { return Ok(file.clone()) };
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(file.content_type())
+        .file_path(file.file_path().to_owned())
+        .file_format(file.file_format())
+        .partition(partition)
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .column_sizes(file.column_sizes().clone())
+        .value_counts(file.value_counts().clone())
+        .null_value_counts(file.null_value_counts().clone())
+        .nan_value_counts(file.nan_value_counts().clone())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
+        .equality_ids(file.equality_ids())
+        .first_row_id(file.first_row_id())
+        .referenced_data_file(file.referenced_data_file())
+        .content_offset(file.content_offset())
+        .content_size_in_bytes(file.content_size_in_bytes());
+    if let Some(order) = file.sort_order_id() {
+        builder.sort_order_id(order);
+    }
+    builder.build().map_err(|e| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, e.to_string()))
 }
 
 async fn encode(

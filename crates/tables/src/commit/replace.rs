@@ -15,9 +15,9 @@ use crate::catalog::{CatalogError, Table, Tables};
 use crate::commit::append::{Attempt, pause, too_busy};
 use crate::commit::facts::{Facts, made_by};
 use crate::commit::layout::Layout;
-use crate::commit::snapshot::{Change, Counts};
+use crate::commit::snapshot::{Change, Counts, schema_for};
 use crate::commit::{CommitError, CommitOutcome, recorded_progress};
-use crate::manifests::LiveEntry;
+use crate::manifests::{LiveEntry, promoted_partition};
 use crate::scan::may_be_alive;
 use crate::writer::StagedFiles;
 
@@ -96,6 +96,16 @@ impl Standing {
     }
 }
 
+/// The partition of a file in the types that its columns have now: of a column that was widened, old and new files of
+/// a value belong together.
+pub(crate) fn present_partition(table: &Table, spec_id: i32, entry: &LiveEntry) -> Struct {
+    let metadata = &table.metadata;
+    let spec = metadata.partition_spec_by_id(spec_id);
+    let wanted = spec.and_then(|spec| spec.partition_type(schema_for(metadata, spec)).ok());
+    let partition = entry.file.partition();
+    wanted.and_then(|wanted| promoted_partition(partition, &wanted)).unwrap_or_else(|| partition.clone())
+}
+
 impl Tables {
     /// The live files of main's head.
     pub(crate) async fn standing(&self, table: &Table) -> Result<Standing, CatalogError> {
@@ -113,7 +123,7 @@ impl Tables {
                     table.metadata.partition_spec_by_id(spec_id).is_none_or(|s| s.fields().is_empty());
                 let equality = entry.file.content_type() == DataContentType::EqualityDeletes;
                 standing.deletes.everywhere |= plain && equality;
-                standing.deletes.partitions.insert((spec_id, entry.file.partition().clone()));
+                standing.deletes.partitions.insert((spec_id, present_partition(table, spec_id, entry)));
                 standing.deletes.files += 1;
             }
         }

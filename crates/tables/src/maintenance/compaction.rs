@@ -20,7 +20,7 @@ use super::sort::{Order, SORT_ORDER};
 use super::{Limits, MaintenanceError};
 use crate::catalog::{Table, TableIdent, Tables};
 use crate::commit::layout::Layout;
-use crate::commit::replace::{Exchange, Replacement, Standing};
+use crate::commit::replace::{Exchange, Replacement, Standing, present_partition};
 use crate::manifests::LiveEntry;
 use crate::writer::{Matching, StagedFiles, TableWriter};
 
@@ -127,8 +127,8 @@ impl Tables {
         let limits = &self.settings().maintenance;
         let (mut entries, mut candidates, mut others) = (Vec::new(), Vec::new(), 0);
         for (spec_id, entry) in standing.files() {
-            let partition = entry.file.partition();
-            let touched = standing.deletes.touch(spec_id, partition);
+            let partition = present_partition(table, spec_id, entry);
+            let touched = standing.deletes.touch(spec_id, &partition);
             if entry.file.file_format() != DataFileFormat::Parquet || touched {
                 others += 1;
                 continue;
@@ -137,7 +137,7 @@ impl Tables {
             candidates.push(Candidate {
                 index: entries.len(),
                 spec_id,
-                partition: partition.clone(),
+                partition,
                 bytes: entry.file.file_size_in_bytes(),
                 sequence: entry.sequence,
                 // The snapshot that brought it has expired: that was long ago.

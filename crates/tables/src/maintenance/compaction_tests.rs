@@ -349,3 +349,35 @@ async fn files_with_deletes_of_others_are_left_alone() {
     assert_eq!((done.snapshot_id, done.files_before), (None, 0));
     assert!(done.left_alone[0].contains("2 files"), "{done:?}");
 }
+
+#[tokio::test]
+async fn a_partition_column_that_was_widened_is_no_obstacle() {
+    let f = Fixture::with(Settings { manifests_to_merge: 3, ..Settings::default() });
+    let columns = |data_type: DataType| {
+        Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("n", data_type, true),
+        ]))
+    };
+    let ident = f.create("t", columns(DataType::Int32), "(n)").await.ident;
+    let append = async |id: i64, n: ArrayRef| {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![id]));
+        let batch = RecordBatch::try_new(columns(n.data_type().clone()), vec![ids, n]).expect("batch");
+        let staged = f.stage(&head(&f, &ident).await, &batch).await;
+        f.tables.append(&ident, staged, vec![], BTreeMap::new()).await.expect("append");
+    };
+    for id in 0..2 {
+        append(id, Arc::new(Int32Array::from(vec![7]))).await;
+    }
+    f.tables.evolve(&ident, &columns(DataType::Int64)).await.expect("widen");
+    for id in 2..6 {
+        append(id, Arc::new(Int64Array::from(vec![7]))).await;
+    }
+    assert_eq!(f.ids(&ident).await, (0..6).collect::<Vec<_>>());
+    f.tables.rewrite_manifests(&ident, true).await.expect("manifests");
+    let done = compact(&f, &ident).await;
+    assert_eq!((done.files_before, done.files_after), (6, 1), "one partition before and after");
+    assert_eq!(f.ids(&ident).await, (0..6).collect::<Vec<_>>());
+    append(6, Arc::new(Int64Array::from(vec![1 << 40]))).await;
+    assert_eq!(f.ids(&ident).await, (0..7).collect::<Vec<_>>());
+}

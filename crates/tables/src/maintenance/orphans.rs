@@ -131,6 +131,13 @@ impl Tables {
             found.removed_bytes += file.size;
             found.removed.push(file.location);
         }
+        if !how.dry_run {
+            let before = now.saturating_sub(self.settings().maintenance.foreign_orphan_ms);
+            let swept = self.objects().sweep(location.trim_end_matches('/'), before).await?;
+            if swept > 0 {
+                tracing::info!(table = %ident, files = swept, "half-written files removed");
+            }
+        }
         found.removed.sort();
         found.waiting.sort();
         Ok(found)

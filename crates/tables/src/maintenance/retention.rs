@@ -191,7 +191,7 @@ mod tests {
         let step = 2 * MINUTE;
         let whole = history(3 * 24 * 30, step, |id| id % 3 != 0);
         let mut left_over = whole.clone();
-        for id in (1..=3 * 24 * 30).step_by(7) {
+        for id in (1..=3 * 24 * 30).step_by(31) {
             let mut then = left_over.clone();
             then.snapshots.retain(|known, _| *known <= id);
             then.refs.get_mut(MAIN_BRANCH).expect("main").snapshot_id = id;
