@@ -27,9 +27,12 @@ pub(super) async fn run(format: Format, remote: &Remote) -> anyhow::Result<()> {
             writeln!(out, "ALARM: {}", text(alarm))?;
         }
     }
-    for (title, (columns, rows)) in
-        [("topics", topics(&status)), ("tables", tables(&status)), ("pipelines", pipelines(&status))]
-    {
+    for (title, (columns, rows)) in [
+        ("topics", topics(&status)),
+        ("tables", tables(&status)),
+        ("upkeep", upkeep(&status)),
+        ("pipelines", pipelines(&status)),
+    ] {
         if rows.is_empty() {
             continue;
         }
@@ -102,6 +105,25 @@ fn tables(status: &Value) -> Rows {
             .collect();
             row.push(table["last_commit_ms"].as_i64().map(super::table::time_text));
             row.push(cell(&table["message"]));
+            row
+        })
+        .collect();
+    (columns, rows)
+}
+
+/// Tables that maintenance has done something to since the node has started.
+fn upkeep(status: &Value) -> Rows {
+    const FIGURES: [&str; 5] =
+        ["files_compacted", "snapshots_expired", "files_deleted", "files_waiting", "orphans_removed"];
+    let mut columns = vec![Column::text("table")];
+    columns.extend(FIGURES.iter().map(|figure| Column::number(&figure.replace('_', " "))));
+    columns.extend([Column::text("left alone"), Column::text("message")]);
+    let rows = items(&status["upkeep"]["tables"])
+        .iter()
+        .map(|table| {
+            let mut row = vec![cell(&table["table"])];
+            row.extend(FIGURES.iter().map(|figure| cell(&table[*figure])));
+            row.extend([cell(&table["left_alone"]), cell(&table["message"])]);
             row
         })
         .collect();

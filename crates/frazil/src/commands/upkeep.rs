@@ -44,7 +44,9 @@ fn print(table: &str, action: &str, answer: &Value, format: Format) -> anyhow::R
 /// One row per figure; lists by their length, or one row each where they say something.
 fn figures(answer: &Value) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
-    for (key, value) in answer.as_object().into_iter().flatten().filter(|(key, _)| *key != "table") {
+    for (key, value) in
+        answer.as_object().into_iter().flatten().filter(|(key, value)| *key != "table" && !value.is_null())
+    {
         let name = key.replace('_', " ");
         match value {
             Value::Array(lines) if matches!(key.as_str(), "snapshots") => {

@@ -62,6 +62,21 @@ pub enum TableAction {
     ListRefs {},
 }
 
+impl TableAction {
+    /// References and rollback are one small commit each, and may be urgent: they wait for nothing.
+    fn takes_turn(&self) -> bool {
+        match self {
+            Self::Compact { .. }
+            | Self::ExpireSnapshots { .. }
+            | Self::RemoveOrphans { .. }
+            | Self::RewriteManifests {} => true,
+            Self::Rollback { .. } | Self::CreateRef { .. } | Self::DropRef { .. } | Self::ListRefs {} => {
+                false
+            }
+        }
+    }
+}
+
 /// Where to roll back to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -210,7 +225,7 @@ pub(crate) async fn act(
     let tables = &duties.deps.tables;
     let ident = find(tables, table)?;
     let table = ident.to_string();
-    let _turn = duties.upkeep.turn.lock().await;
+    let _turn = if action.takes_turn() { Some(duties.upkeep.turn.lock().await) } else { None };
     match action {
         TableAction::Compact { dry_run, all } => compact(tables, &ident, dry_run, all).await,
         TableAction::ExpireSnapshots { dry_run, older_than_ms, retain_last } => {
