@@ -42,6 +42,11 @@ pub trait Disk: Send + Sync + Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes a directory and its missing parents, and syncs the directories that got a new name.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes directories of these names in `parent`, which is made when it is missing, and syncs it: once, where the disk
+    /// can. A name that is a directory already stays what it is.
+    fn create_dirs(&self, parent: &Path, names: &[String]) -> io::Result<()> {
+        names.iter().try_for_each(|name| self.create_dir_all(&parent.join(name)))
+    }
     /// Sorted by name.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>>;
     fn exists(&self, path: &Path) -> bool;
@@ -131,6 +136,14 @@ fn since_1970_ms(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Makes a directory if there is none; its name is not durable yet.
+fn make_dir(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
 /// The disk of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
@@ -157,12 +170,16 @@ impl Disk for RealDisk {
         }
         if let Some(parent) = path.parent() {
             self.create_dir_all(parent)?;
-            match fs::create_dir(path) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => self.sync_dir(parent)?,
-            }
+            make_dir(path)?;
+            self.sync_dir(parent)?;
         }
         Ok(())
+    }
+
+    fn create_dirs(&self, parent: &Path, names: &[String]) -> io::Result<()> {
+        self.create_dir_all(parent)?;
+        names.iter().try_for_each(|name| make_dir(&parent.join(name)))?;
+        self.sync_dir(parent)
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {

@@ -65,7 +65,12 @@ pub fn topic_dir(data_dir: &Path, topic: TopicId) -> PathBuf {
 
 /// The segments of one partition.
 pub fn partition_dir(data_dir: &Path, topic: TopicId, partition: PartitionId) -> PathBuf {
-    topic_dir(data_dir, topic).join(partition.to_string())
+    topic_dir(data_dir, topic).join(partition_name(partition))
+}
+
+/// The directory of a partition within its topic's.
+pub fn partition_name(partition: PartitionId) -> String {
+    partition.to_string()
 }
 
 /// Kafka's name for the file of a segment: base offset in 20 digits, and `log`, `index`, `timeindex` or `txnindex`.

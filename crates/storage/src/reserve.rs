@@ -130,6 +130,9 @@ impl Disk for ReservedDisk {
         // It syncs what it makes: tried again, it would find the directory and trust a name whose sync failed.
         self.disk.create_dir_all(path)
     }
+    fn create_dirs(&self, parent: &Path, names: &[String]) -> io::Result<()> {
+        self.disk.create_dirs(parent, names)
+    }
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         self.disk.read_dir(path)
     }

@@ -253,6 +253,17 @@ impl Disk for SimulatedDisk {
         self.sync_dir(parent)
     }
 
+    fn create_dirs(&self, parent: &Path, names: &[String]) -> io::Result<()> {
+        self.create_dir_all(parent)?;
+        for path in names.iter().map(|name| parent.join(name)) {
+            let mut inner = self.0.lock();
+            if inner.state.node(&path) != Some(Node::Dir) {
+                inner.change(Change::MakeDir(path))?;
+            }
+        }
+        self.sync_dir(parent)
+    }
+
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut inner = self.0.lock();
         let state = inner.look()?;

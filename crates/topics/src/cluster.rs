@@ -35,7 +35,7 @@ use crate::topic::{ConfigSource, NewTopic};
 /// Limits of a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterSettings {
-    /// Longest wait for one answer of the cluster.
+    /// Longest wait for one answer of the cluster; Kafka's clients wait as long (`request.timeout.ms`).
     pub request_timeout: Duration,
     /// How the client names itself.
     pub client_id: String,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Login {
 
 impl Default for ClusterSettings {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(10), client_id: "frazil".into(), login: None }
+        Self { request_timeout: Duration::from_secs(30), client_id: "frazil".into(), login: None }
     }
 }
 

@@ -37,11 +37,10 @@ impl Shared {
 
     /// Makes the directories of the partitions from number `from` on; their first leader epoch begins.
     fn begin_partitions(&self, state: &TopicState, from: usize) -> std::io::Result<()> {
-        let disk = self.directory.disk();
-        state.partitions.iter().skip(from).try_for_each(|partition| {
-            partition.appending.lock().epochs.assign(self.leader_epoch, 0);
-            disk.create_dir_all(&partition.dir)
-        })
+        let new = || state.partitions.iter().skip(from);
+        new().for_each(|partition| partition.appending.lock().epochs.assign(self.leader_epoch, 0));
+        let names: Vec<String> = new().map(|partition| layout::partition_name(partition.index)).collect();
+        self.directory.disk().create_dirs(&layout::topic_dir(self.directory.path(), state.info.id), &names)
     }
 
     fn put(&self, state: TopicState) -> Arc<TopicInfo> {

@@ -29,6 +29,19 @@ fn open_on(disk: &SimulatedDisk, runtime: &tokio::runtime::Runtime) -> Result<To
         .map_err(|e| base::fault::chain(&e))
 }
 
+#[test]
+fn a_topic_costs_a_change_of_the_disk_per_partition_and_one_sync() {
+    let cost = |partitions| {
+        let (disk, runtime) = (SimulatedDisk::new(), runtime());
+        let topics = open_on(&disk, &runtime).expect("open");
+        let before = disk.operations();
+        let new = NewTopic { name: "t".into(), partitions: Some(partitions), ..NewTopic::default() };
+        topics.create(new).expect("create");
+        disk.operations() - before
+    };
+    assert_eq!(cost(51) - cost(11), 40);
+}
+
 /// Works as long as the disk does; gives how many appends were acknowledged to each of two topics.
 fn work(disk: &SimulatedDisk, runtime: &tokio::runtime::Runtime, from: [usize; 2]) -> [usize; 2] {
     let mut known = from;
