@@ -217,6 +217,11 @@ async fn add_to(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: b
         let message = format!("assign new partitions to broker {NODE_ID}: there is no other");
         return Err((Code::InvalidReplicaAssignment, message));
     }
+    let added = i64::from(topic.count) - i64::from(have.partitions);
+    if added > 0 && !assignments.is_empty() && assignments.len() as i64 != added {
+        let message = format!("{added} partitions are to be added, and {} are assigned", assignments.len());
+        return Err((Code::InvalidReplicaAssignment, message));
+    }
     if validate_only {
         let max = broker.topics.settings().partitions_max;
         if topic.count <= have.partitions {

@@ -1,13 +1,17 @@
 //! Topics and their properties through admin requests.
 
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, MetadataRequest, MetadataResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, MetadataRequest, MetadataResponse,
 };
 
 use super::*;
@@ -230,4 +234,25 @@ async fn metadata_lists_all_none_or_some_and_creates_what_it_may() {
     let response: MetadataResponse = client.call(Api::Metadata, 12, &by_id(uuid::Uuid::from_u128(5))).await;
     assert_eq!(response.topics[0].error_code, 100);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_partitions_are_assigned_all_or_none() {
+    let node = Node::with_topic("t", 1).await;
+    let mut client = node.client().await;
+    let mut add = async |total: i32, brokers: &[i32]| {
+        let assigned = |id: &i32| CreatePartitionsAssignment::default().with_broker_ids(vec![(*id).into()]);
+        let topic = CreatePartitionsTopic::default()
+            .with_name(name("t"))
+            .with_count(total)
+            .with_assignments(Some(brokers.iter().map(assigned).collect()));
+        let request = CreatePartitionsRequest::default().with_topics(vec![topic]);
+        let response: CreatePartitionsResponse = client.call(Api::CreatePartitions, 3, &request).await;
+        response.results[0].error_code
+    };
+    assert_eq!(add(2, &[0, 0]).await, 39, "two assignments for one partition");
+    assert_eq!(add(3, &[0]).await, 39, "one assignment for two");
+    assert_eq!(add(2, &[7]).await, 39, "there is no broker 7");
+    assert_eq!(add(2, &[0]).await, 0);
+    assert_eq!(add(1, &[0]).await, 37, "partitions only grow");
 }
