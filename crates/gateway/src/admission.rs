@@ -32,7 +32,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 10_000,
+            connections_max: 16_384,
             request_bytes_max: 100 << 20,
             in_flight_bytes_max: 256 << 20,
             response_bytes_max: 128 << 20,

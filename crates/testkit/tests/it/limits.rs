@@ -115,10 +115,16 @@ fn create(world: &World, topic: &str, partitions: u32) -> Result<()> {
 #[test]
 fn many_connections_and_partitions_stay_usable() -> Result<()> {
     let many: u32 = if long() { 10_000 } else { 1_000 };
+    let connections = match std::env::var("FRAZIL_CONNECTIONS") {
+        Ok(count) => count.parse().context("FRAZIL_CONNECTIONS")?,
+        Err(_) => many,
+    };
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     ensure!(
-        files > u64::from(many) + 500,
-        "this test opens {many} connections, and only {files} files may be open: type `ulimit -Hn 65536` as root"
+        files >= 4 * (u64::from(connections) + 16),
+        "this test opens {connections} connections, a node gives a quarter of its files to those of one door, and only \
+         {files} may be open: type `ulimit -Hn 65536` as root, or FRAZIL_CONNECTIONS={} for fewer",
+        (files / 4).saturating_sub(16)
     );
     let world = World::new("many")?;
     let begun = Instant::now();
@@ -136,12 +142,12 @@ fn many_connections_and_partitions_stay_usable() -> Result<()> {
     println!("a record in each of them, one after the other: {:?}, {} MiB", begun.elapsed(), mib(&node)?);
     let begun = Instant::now();
     let mut idle = Vec::new();
-    for _ in 0..many {
+    for _ in 0..connections {
         let mut connection = Raw::connect(&world)?;
         connection.greet()?;
         idle.push(connection);
     }
-    println!("{many} connections: open in {:?}, {} MiB", begun.elapsed(), mib(&node)?);
+    println!("{connections} connections: open in {:?}, {} MiB", begun.elapsed(), mib(&node)?);
     // Usable: the first, the last and a new one are served, and everything is there.
     for connection in [0, idle.len() - 1] {
         idle[connection].greet()?;
@@ -153,7 +159,12 @@ fn many_connections_and_partitions_stay_usable() -> Result<()> {
         ensure!(reader.receive()?.len() > 100, "partition {partition} has no record");
     }
     let resident = mib(&node)?;
-    ensure!(resident < 250 + u64::from(many) / 10, "{resident} MiB with {many} connections and partitions");
+    // Seen with 10,000 partitions and 4,700 connections: 142 MiB; 72 of them empty, about 12 KiB per connection.
+    let bound = 150 + u64::from(many + connections) / 100;
+    ensure!(
+        resident < bound,
+        "{resident} MiB with {connections} connections and {many} partitions, not {bound}"
+    );
     drop((idle, client, reader));
     let begun = Instant::now();
     node.kill()?;
