@@ -41,11 +41,16 @@ pub struct Bench {
 impl Bench {
     /// Starts a node with a fresh data directory; `settings` are lines of the block `server.kafka`.
     pub fn node(&self, name: &str, settings: &str) -> Result<ProcessNode> {
+        self.node_at(Ports::free()?, name, settings)
+    }
+
+    /// The same, at certain ports.
+    pub fn node_at(&self, ports: Ports, name: &str, settings: &str) -> Result<ProcessNode> {
         let root = self.fresh(name)?;
         let file = root.join("frazil.yaml");
         std::fs::write(&file, format!("version: 1\nserver:\n  kafka: {{ {settings} }}\n"))?;
         let file = file.display().to_string();
-        ProcessNode::start(&self.program, &root.join("data"), Ports::free()?, &["-f", &file])
+        ProcessNode::start(&self.program, &root.join("data"), ports, &["-f", &file])
     }
 
     /// An empty directory.

@@ -33,6 +33,17 @@ impl Ports {
         bail!("no free ports")
     }
 
+    /// Where the doors listen without an offset, if these ports are free: for programs that know no others.
+    pub fn standard() -> Result<Self> {
+        let ports = Self { offset: 0 };
+        for port in [ports.kafka(), ports.registry(), ports.catalog(), ports.admin(), ports.postgres()] {
+            TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+                format!("port {port} of this machine must be free: end what listens there")
+            })?;
+        }
+        Ok(ports)
+    }
+
     pub fn kafka(self) -> u16 {
         9092 + self.offset
     }

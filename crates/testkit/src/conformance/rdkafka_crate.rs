@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::expected::{Expectations, Verdict};
 use super::{Bench, Outcome, bootstrap};
 use crate::outside::tool;
+use crate::process::Ports;
 
 /// What its tests compare with before they use something newer.
 const KAFKA_VERSION: &str = "3.9.0";
@@ -23,7 +24,8 @@ pub fn list() -> Result<Expectations> {
 pub fn run(bench: &Bench, ids: &[String]) -> Result<Vec<Outcome>> {
     let sources = tool("FRAZIL_RDKAFKA_CRATE")?;
     let dir = bench.fresh("rdkafka")?;
-    let node = bench.node("rdkafka-node", "num.partitions: 4")?;
+    // As its docker-compose.yaml sets Kafka up; some of the tests know no other port.
+    let node = bench.node_at(Ports::standard()?, "rdkafka-node", "num.partitions: 3")?;
     let log = dir.join("cargo-test.log");
     let file = std::fs::File::create(&log)?;
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
