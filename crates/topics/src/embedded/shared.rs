@@ -130,6 +130,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "what recovery found, each part once")]
     pub(crate) fn new(
         settings: Settings,
         deps: super::Deps,

@@ -17,6 +17,7 @@ use crate::{long, seed};
 const SEED: u64 = 300;
 const IMAGES: u64 = 320;
 /// Images within which a planted fault must show.
+#[cfg(feature = "sabotage")]
 const IMAGES_WITH_FAULT: u64 = 80;
 const SECTOR: u64 = 512;
 const DISK_BYTES: u64 = 32 << 20;
@@ -27,8 +28,8 @@ const DISCARD: u64 = 4;
 /// Runs a program; its output, or its cure.
 fn run(program: &str, args: &[&str]) -> String {
     let cure = "needs root and Debian's qemu-system-common, mount, e2fsprogs";
-    let output =
-        Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}; {cure}"));
+    let outcome = Command::new(program).args(args).output();
+    let output = outcome.map_err(|e| format!("{program}: {e}; {cure}")).expect("a program");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {args:?}: {errors}; {cure}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

@@ -20,6 +20,7 @@ const SEED: u64 = 3_041;
 /// Lives of the default campaign.
 const LIVES: u32 = 170;
 /// Lives within which a planted fault must show.
+#[cfg(feature = "sabotage")]
 const LIVES_WITH_FAULT: u32 = 60;
 /// Longer than anything here should take.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 //! A run is recorded once, restarts and kills included; the disk of any of its moments is made from the history, so a
 //! crash point costs no more than a recovery.
 
+#[cfg(feature = "sabotage")]
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

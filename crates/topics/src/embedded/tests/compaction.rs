@@ -124,8 +124,7 @@ fn the_last_record_of_each_key_stays_at_its_offset() {
         let first = Batches::new(&read.bytes)
             .filter_map(|b| {
                 let records = b.expect("batch").records(1 << 20).expect("records");
-                let offset = records.iter().map(|r| r.expect("record").offset).find(|o| *o >= from);
-                offset
+                records.iter().map(|r| r.expect("record").offset).find(|o| *o >= from)
             })
             .next();
         assert!(first.is_none() || first == next, "{from}: {first:?} instead of {next:?}");

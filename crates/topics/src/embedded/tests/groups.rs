@@ -305,6 +305,10 @@ fn offsets_of_transactions_count_once_they_are_committed() {
 }
 
 #[test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "the log writer is held up on purpose, and nothing is waited for"
+)]
 fn the_next_transaction_waits_for_the_end_of_the_one_before() {
     let bench = Bench::new();
     let topics = bench.open();
