@@ -98,6 +98,11 @@ impl Layout {
         self.key.differences.iter().chain(&self.value.differences)
     }
 
+    /// Whether records have to be looked at for the schemas they name before they are decoded.
+    pub(super) fn is_named(&self) -> bool {
+        self.key.is_named() || self.value.is_named()
+    }
+
     /// Notes the schemas that a record bears and that are not stored; true when there is one.
     pub(super) fn unseen(&self, record: &RecordView<'_>, unseen: &mut Unseen) -> bool {
         let mut any = false;

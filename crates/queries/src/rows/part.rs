@@ -121,6 +121,11 @@ impl Part {
         matches!(self.source, Source::Eras(_) | Source::Named(..))
     }
 
+    /// Whether each record names its schema.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(self.source, Source::Named(..))
+    }
+
     pub(super) fn fields(&self) -> Fields {
         self.targets.iter().map(|target| target.field.clone()).collect()
     }

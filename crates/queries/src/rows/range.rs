@@ -125,6 +125,9 @@ fn unpack(range: &Range<Offset>, read: &ReadBatches, limit: usize) -> Result<Unp
 /// read. Records that do not parse are named when they are decoded.
 fn unseen(layout: &Layout, range: &Range<Offset>, records: &[Records]) -> (Option<Offset>, Unseen) {
     let (mut stop, mut unseen) = (None, Unseen::default());
+    if !layout.is_named() {
+        return (stop, unseen);
+    }
     for record in records.iter().flatten().map_while(Result::ok) {
         if range.contains(&record.offset) && layout.unseen(&record, &mut unseen) {
             stop = stop.or(Some(record.offset));
