@@ -40,42 +40,44 @@ struct Found {
 
 /// Verifies a table and its dead letters. The error is a table that cannot be looked at; what is wrong with it is in the report.
 pub(crate) async fn verify(duties: &Duties, ident: &TableIdent) -> Result<VerifyReport, CommandError> {
-    let tables = &duties.deps.tables;
-    for attempt in 1.. {
-        let table = tables.load(ident).await?;
-        let mut report = VerifyReport::new(ident.to_string(), table.current_snapshot_id());
-        let progress = match table.progress() {
-            Ok(progress) => progress,
-            Err(error) => {
-                report.find(error.to_string());
-                return Ok(report);
-            }
-        };
-        let limits = limits(&progress);
-        let rows = find_rows(duties, ident, &limits).await?;
-        let dead_ident = TableIdent { name: format!("{}{DEAD_LETTER_SUFFIX}", ident.name), ..ident.clone() };
-        let dead = match tables.load(&dead_ident).await {
-            Ok(_) => find_rows(duties, &dead_ident, &limits).await?,
-            Err(CatalogError::NoSuchTable(_)) => Found::default(),
-            Err(error) => return Err(error.into()),
-        };
-        let lives: BTreeSet<_> = progress.keys().map(|source| source.topic).collect();
-        if lives.len() > 1 && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id() {
-            // Rows that came meanwhile cannot be told from those of an earlier life.
-            if attempt == ATTEMPTS {
-                return Err(CommandError::Unavailable(format!(
-                    "table {ident} has had {} lives and changed {ATTEMPTS} times while it was read: try again, or stop its producers",
-                    lives.len()
-                )));
-            }
-            continue;
+    for _ in 0..ATTEMPTS {
+        if let Some(report) = attempt(duties, ident).await? {
+            return Ok(report);
         }
-        check_files(duties, &table, &rows, &mut report).await?;
-        check_account(&progress, &rows, &dead, &mut report);
-        check_log(duties, &progress, rows, dead, &mut report).await?;
-        return Ok(report);
     }
-    unreachable!("the loop ends by returning")
+    Err(CommandError::Unavailable(format!(
+        "table {ident} has had several lives and changed {ATTEMPTS} times while it was read: try again, or stop its producers"
+    )))
+}
+
+/// None when rows came meanwhile that cannot be told from those of an earlier life.
+async fn attempt(duties: &Duties, ident: &TableIdent) -> Result<Option<VerifyReport>, CommandError> {
+    let tables = &duties.deps.tables;
+    let table = tables.load(ident).await?;
+    let mut report = VerifyReport::new(ident.to_string(), table.current_snapshot_id());
+    let progress = match table.progress() {
+        Ok(progress) => progress,
+        Err(error) => {
+            report.find(error.to_string());
+            return Ok(Some(report));
+        }
+    };
+    let limits = limits(&progress);
+    let rows = find_rows(duties, ident, &limits).await?;
+    let dead_ident = TableIdent { name: format!("{}{DEAD_LETTER_SUFFIX}", ident.name), ..ident.clone() };
+    let dead = match tables.load(&dead_ident).await {
+        Ok(_) => find_rows(duties, &dead_ident, &limits).await?,
+        Err(CatalogError::NoSuchTable(_)) => Found::default(),
+        Err(error) => return Err(error.into()),
+    };
+    let lives: BTreeSet<_> = progress.keys().map(|source| source.topic).collect();
+    if lives.len() > 1 && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id() {
+        return Ok(None);
+    }
+    check_files(duties, &table, &rows, &mut report).await?;
+    check_account(&progress, &rows, &dead, &mut report);
+    check_log(duties, &progress, rows, dead, &mut report).await?;
+    Ok(Some(report))
 }
 
 /// Per partition the end of what the account speaks of, over all lives.
