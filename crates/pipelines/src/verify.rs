@@ -46,7 +46,7 @@ pub(crate) async fn verify(duties: &Duties, ident: &TableIdent) -> Result<Verify
         }
     }
     Err(CommandError::Unavailable(format!(
-        "table {ident} has had several lives and changed {ATTEMPTS} times while it was read: try again, or stop its producers"
+        "table {ident} has had several histories and changed {ATTEMPTS} times while it was read: try again, or stop its producers"
     )))
 }
 
@@ -71,7 +71,8 @@ async fn attempt(duties: &Duties, ident: &TableIdent) -> Result<Option<VerifyRep
         Err(error) => return Err(error.into()),
     };
     let lives: BTreeSet<_> = progress.keys().map(|source| source.topic).collect();
-    if lives.len() > 1 && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id() {
+    let forked = progress.values().any(|recorded| recorded.account.fates.forked > 0);
+    if (lives.len() > 1 || forked) && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id() {
         return Ok(None);
     }
     check_files(duties, &table, &rows, &mut report).await?;
@@ -85,7 +86,9 @@ fn limits(progress: &Progress) -> BTreeMap<PartitionId, Offset> {
     let mut limits = BTreeMap::new();
     for (source, recorded) in progress {
         let limit = limits.entry(source.partition).or_insert(0);
-        *limit = recorded.position.next.max(*limit);
+        // What was committed before the table was moved back may lie beyond its present end.
+        let forked = i64::try_from(recorded.account.fates.forked).unwrap_or(i64::MAX);
+        *limit = recorded.position.next.saturating_add(forked).max(*limit);
     }
     limits
 }
