@@ -43,7 +43,10 @@ pub struct NodeSettings {
     pub log: topics::Settings,
     pub tables: tables::Settings,
     pub queries: queries::Settings,
+    /// Of the Kafka door.
     pub limits: gateway::admission::Limits,
+    /// Connections that each of the other doors takes at most.
+    pub other_connections_max: usize,
 }
 
 impl NodeSettings {
@@ -59,6 +62,7 @@ impl NodeSettings {
             log: topics::Settings::default(),
             tables: tables::Settings::default(),
             queries: queries::Settings { target_partitions: cores, ..Default::default() },
+            other_connections_max: gateway::admission::Limits::default().connections_max,
             limits: gateway::admission::Limits::default(),
         }
     }
@@ -192,7 +196,13 @@ async fn open(
     compute: Handle,
 ) -> anyhow::Result<Parts> {
     let config = settings.config.clone();
-    let limits = settings.limits.clone();
+    let limits = DoorLimits {
+        kafka: settings.limits.clone(),
+        others: gateway::admission::Limits {
+            connections_max: settings.other_connections_max,
+            ..settings.limits.clone()
+        },
+    };
     let security = config.security.clone();
     let parts = open_parts(settings, &supervisor, compute).await?;
     let ready = match apply::apply(&config, &parts.commands, &parts.topics).await {
@@ -293,10 +303,16 @@ fn open_below(
     Ok((control, access, topics, registry, tables, engine))
 }
 
+/// Limits of the doors: clients of Kafka hold the most connections.
+struct DoorLimits {
+    kafka: gateway::admission::Limits,
+    others: gateway::admission::Limits,
+}
+
 /// The doors, each on its bound sockets.
 fn open_doors(
     listeners: Listeners,
-    limits: gateway::admission::Limits,
+    limits: DoorLimits,
     security: &crate::config::SecurityBlock,
     parts: &Parts,
     supervisor: Supervisor,
@@ -312,20 +328,20 @@ fn open_doors(
         commands: parts.commands.clone(),
         supervisor,
         clock: Arc::clone(&parts.clock),
-        responses: gateway::admission::ResponseBudget::new(limits.response_bytes_max),
+        responses: gateway::admission::ResponseBudget::new(limits.kafka.response_bytes_max),
     };
     let doors = listeners.open(security.advertised_host.clone())?;
     for (listener, listen) in doors.kafka {
-        gateway::kafka::serve(listener, listen, limits.clone(), deps.clone());
+        gateway::kafka::serve(listener, listen, limits.kafka.clone(), deps.clone());
     }
     for (listener, listen) in doors.postgres {
-        gateway::pgwire::serve(listener, listen, limits.clone(), deps.clone());
+        gateway::pgwire::serve(listener, listen, limits.others.clone(), deps.clone());
     }
     for (door, sockets) in
         [(Door::Registry, doors.registry), (Door::Catalog, doors.catalog), (Door::Admin, doors.admin)]
     {
         for (listener, listen) in sockets {
-            gateway::http::serve(door, listener, listen, limits.clone(), deps.clone());
+            gateway::http::serve(door, listener, listen, limits.others.clone(), deps.clone());
         }
     }
     Ok(())

@@ -72,7 +72,9 @@ async fn attempt(duties: &Duties, ident: &TableIdent) -> Result<Option<VerifyRep
     };
     let lives: BTreeSet<_> = progress.keys().map(|source| source.topic).collect();
     let forked = progress.values().any(|recorded| recorded.account.fates.forked > 0);
-    if (lives.len() > 1 || forked) && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id() {
+    if (lives.len() > 1 || forked)
+        && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id()
+    {
         return Ok(None);
     }
     check_files(duties, &table, &rows, &mut report).await?;

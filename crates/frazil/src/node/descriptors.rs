@@ -7,8 +7,11 @@ use super::NodeSettings;
 
 /// Fewer are not enough for the doors, the log and one table.
 const LEAST: u64 = 128;
-/// The parts of the limit that segment files and the connections of one door may each have at most.
-const SHARE: u64 = 4;
+/// Sixteenths of the limit that may be had at most by connections of the Kafka door, by those of each of the four other
+/// doors, and by segment files. What is left is for tables, control store and clients of the node's own.
+const KAFKA_SHARE: u64 = 9;
+const OTHER_SHARE: u64 = 1;
+const SEGMENTS_SHARE: u64 = 2;
 
 /// Raises the limit and makes the settings fit; the error says what to type.
 pub(super) fn fit(settings: &mut NodeSettings) -> anyhow::Result<()> {
@@ -23,15 +26,16 @@ fn fit_into(limit: u64, settings: &mut NodeSettings) -> anyhow::Result<()> {
         "only {limit} files may be open at once, at least {LEAST} are needed: raise the limit with `ulimit -n 65536` \
          (for a service: LimitNOFILE=65536) and start again"
     );
-    let share = usize::try_from(limit / SHARE).unwrap_or(usize::MAX);
+    let share = |sixteenths: u64| usize::try_from(limit / 16 * sixteenths).unwrap_or(usize::MAX);
     let connections = settings.limits.connections_max;
-    settings.log.open_files_max = settings.log.open_files_max.min(share);
-    settings.limits.connections_max = connections.min(share);
+    settings.log.open_files_max = settings.log.open_files_max.min(share(SEGMENTS_SHARE));
+    settings.limits.connections_max = connections.min(share(KAFKA_SHARE));
+    settings.other_connections_max = settings.other_connections_max.min(share(OTHER_SHARE));
     if settings.limits.connections_max < connections {
         tracing::warn!(
             files = limit,
             connections = settings.limits.connections_max,
-            "few files may be open at once, so each door takes fewer connections; `ulimit -n 65536` gives more"
+            "few files may be open at once, so doors take fewer connections; `ulimit -n 65536` gives more"
         );
     }
     Ok(())
@@ -48,7 +52,10 @@ mod tests {
         fit_into(1 << 20, &mut settings).expect("plenty");
         assert_eq!((settings.log.open_files_max, settings.limits.connections_max), (files, connections));
         fit_into(256, &mut settings).expect("enough");
-        assert_eq!((settings.log.open_files_max, settings.limits.connections_max), (64, 64));
+        assert_eq!((settings.log.open_files_max, settings.limits.connections_max), (32, 144));
+        assert_eq!(settings.other_connections_max, 16);
+        let most = settings.log.open_files_max + 144 + 4 * 16;
+        assert!(most < 256, "{most}: all doors together leave files to the tables");
         let error = fit_into(64, &mut settings).expect_err("too few").to_string();
         assert!(error.contains("ulimit -n"), "{error}");
     }

@@ -121,10 +121,10 @@ fn many_connections_and_partitions_stay_usable() -> Result<()> {
     };
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     ensure!(
-        files >= 4 * (u64::from(connections) + 16),
-        "this test opens {connections} connections, a node gives a quarter of its files to those of one door, and only \
-         {files} may be open: type `ulimit -Hn 65536` as root, or FRAZIL_CONNECTIONS={} for fewer",
-        (files / 4).saturating_sub(16)
+        files / 16 * 9 >= u64::from(connections) + 16,
+        "this test opens {connections} connections, a node gives nine sixteenths of its files to those of Kafka, and only \
+         {files} may be open: type `ulimit -Hn 18000` as root, or FRAZIL_CONNECTIONS={} for fewer",
+        (files / 16 * 9).saturating_sub(16)
     );
     let world = World::new("many")?;
     let begun = Instant::now();

@@ -266,7 +266,10 @@ fn roll(
     let mut pending = checkpoint::take(shared, wal.current_file(), false)?;
     pending.done = done;
     // Waits when checkpoints lag behind: write-ahead files must not pile up without end.
-    checkpoints.sender.send(Task::Checkpoint(pending)).map_err(|_| io::Error::other("the checkpoint thread has ended"))
+    checkpoints
+        .sender
+        .send(Task::Checkpoint(pending))
+        .map_err(|_| io::Error::other("the checkpoint thread has ended"))
 }
 
 fn remove(shared: &Shared, dir: &Path) -> io::Result<()> {

@@ -297,7 +297,8 @@ fn much_of_a_segment_is_synced_ahead_and_a_failure_there_ends_the_log() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    bench.wait(async { tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await })
+    bench
+        .wait(async { tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await })
         .expect("the log goes offline");
     *bench.fail_only.lock() = None;
 }
