@@ -243,7 +243,7 @@ impl Commands {
         let (duties, name) = (Arc::clone(&self.duties), table.to_owned());
         self.duties
             .aside(async move {
-                let ident = report::table_named(&duties, &name).await?;
+                let ident = report::without_dead_letters(report::table_named(&duties, &name).await?);
                 verify::verify(&duties, &ident).await
             })
             .await

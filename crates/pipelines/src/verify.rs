@@ -180,7 +180,16 @@ async fn check_files(
             report.find(format!("{} is listed twice", file.location));
         }
         match duties.deps.tables.objects().size(&file.location).await {
-            Ok(Some(size)) if size == file.size_bytes => {}
+            Ok(Some(size)) if size == file.size_bytes => {
+                let bytes = duties.deps.tables.objects().get(&file.location).await;
+                let bytes = bytes.map_err(CatalogError::from)?;
+                if tables::writer::is_intact(&file.location, &bytes) == Some(false) {
+                    report.find(format!(
+                        "{} is damaged: its bytes are not those that were written",
+                        file.location
+                    ));
+                }
+            }
             Ok(Some(size)) => report
                 .find(format!("{} has {size} bytes, the manifest says {}", file.location, file.size_bytes)),
             Ok(None) => report.find(format!("{} is missing", file.location)),

@@ -20,6 +20,7 @@ use arrow::datatypes::SchemaRef;
 use base::{ErrorKind, Fault};
 use iceberg::spec::{DataFile, PartitionSpecRef, Struct};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalog::{Table, Tables};
 use crate::commit::snapshot::schema_for;
@@ -68,6 +69,14 @@ impl StagedFiles {
 }
 
 /// Rows that could not be staged.
+/// Whether a data file has the bytes that were written; none for files without a checksum in their name, which others
+/// wrote. Parquet's own pages have none.
+pub fn is_intact(location: &str, bytes: &[u8]) -> Option<bool> {
+    let (_, checksum) = location.strip_suffix(".parquet")?.strip_suffix(OWN_MARK)?.rsplit_once('-')?;
+    let checksum = u64::from_str_radix(checksum, 16).ok().filter(|_| checksum.len() == 16)?;
+    Some(checksum == xxh3_64(bytes))
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("column {column}: the table has {table}, the rows have {rows}")]
@@ -270,7 +279,8 @@ impl TableWriter {
         if let Some(splitter) = &self.splitter {
             location.push_str(&splitter.directory(partition));
         }
-        location.push_str(&format!("{}{OWN_MARK}.parquet", Uuid::now_v7()));
+        let checksum = xxh3_64(&finished.bytes);
+        location.push_str(&format!("{}-{checksum:016x}{OWN_MARK}.parquet", Uuid::now_v7()));
         self.lease.add(&location);
         self.tables.step(Step::BeforeDataFile).await?;
         self.tables.objects().put_new(&location, finished.bytes.clone()).await?;

@@ -9,9 +9,7 @@ use base::{ErrorKind, Fault, Offset, PartitionId};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Bytes that were synced once do not read back.
-    #[error(
-        "damaged log file {file} at byte {position}: {reason}; restore it from a copy, or move the partition's directory away to go on without it"
-    )]
+    #[error("damaged log file {file} at byte {position}: {reason}; {}", way_out(file))]
     Damaged { file: String, position: u64, reason: String },
     /// The control store is older than the log.
     #[error(
@@ -28,6 +26,15 @@ pub enum OpenError {
     /// The control store refused.
     #[error("cannot read the log's control state")]
     Control(#[from] storage::ControlError),
+}
+
+/// What to do about a damaged file.
+fn way_out(file: &str) -> &'static str {
+    if file.ends_with(".log") {
+        "restore it from a copy, or move the partition's directory away to go on without it"
+    } else {
+        "all partitions depend on it: restore the whole directory `log` from a copy that was made at one moment"
+    }
 }
 
 /// Appending batches.

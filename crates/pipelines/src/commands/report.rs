@@ -162,6 +162,14 @@ pub(crate) fn needs_operator(link: &Link) -> bool {
     matches!(link.view.lock().state, State::Diverged | State::RolledBack)
 }
 
+/// A table's dead letters are part of its account: whoever names them means the table.
+pub(crate) fn without_dead_letters(ident: TableIdent) -> TableIdent {
+    match ident.name.strip_suffix(DEAD_LETTER_SUFFIX) {
+        Some(main) => TableIdent { name: main.to_owned(), ..ident },
+        None => ident,
+    }
+}
+
 /// The table that an operator names: in the default namespace, or with its namespace in front. Names may have dots.
 pub(crate) async fn table_named(duties: &Duties, name: &str) -> Result<TableIdent, CommandError> {
     let tables = &duties.deps.tables;

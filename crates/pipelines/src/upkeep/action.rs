@@ -262,6 +262,12 @@ pub(crate) async fn act(
             Ok(TableAnswer::Manifests { table, snapshot_id, before, after })
         }
         TableAction::Rollback { dry_run, to } => {
+            if let Some(main) = ident.name.strip_suffix(DEAD_LETTER_SUFFIX) {
+                // Its table is further: what is taken back here would never be read again.
+                return Err(CommandError::Invalid(format!(
+                    "dead letters go with their table: roll back {main}, and its dead letters are kept"
+                )));
+            }
             let to = to.into();
             let snapshot_id = match dry_run {
                 true => rollback_target(&tables.load(&ident).await?, &to)?,

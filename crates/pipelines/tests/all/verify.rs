@@ -64,7 +64,17 @@ async fn what_is_wrong_is_told() {
     let text = findings().await;
     assert!(text.contains("23 rows, the account says 20"), "{text}");
     assert!(text.contains("rows that should not be there: [5, 8)"), "{text}");
-    // A file is cut off.
+    // A byte of a value is flipped: no offset tells of it.
+    let scan = node.tables.scan(&table, None).await.expect("scan");
+    let path = scan.files[0].location.strip_prefix("file://").expect("local").to_owned();
+    let whole = std::fs::read(&path).expect("read");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    std::fs::write(&path, &damaged).expect("damage");
+    let told = node.commands.verify_table("t").await;
+    assert!(told.is_err() || told.is_ok_and(|r| r.findings.iter().any(|f| f.contains("is damaged"))));
+    std::fs::write(&path, &whole).expect("mend");
+    // A file is gone.
     let scan = node.tables.scan(&table, None).await.expect("scan");
     let path = scan.files[0].location.strip_prefix("file://").expect("local").to_owned();
     std::fs::remove_file(&path).expect("removed");

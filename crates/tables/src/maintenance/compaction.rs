@@ -22,7 +22,7 @@ use crate::catalog::{Table, TableIdent, Tables};
 use crate::commit::layout::Layout;
 use crate::commit::replace::{Exchange, Replacement, Standing, present_partition};
 use crate::manifests::LiveEntry;
-use crate::writer::{Matching, StagedFiles, TableWriter};
+use crate::writer::{Matching, StagedFiles, TableWriter, is_intact};
 
 /// Rows read at once.
 const BATCH_ROWS: usize = 8 << 10;
@@ -214,6 +214,9 @@ impl Tables {
         let location = input.file.file_path();
         let unreadable = |e: &dyn std::fmt::Display| format!("{location}: {e}");
         let bytes = self.objects().get(location).await?;
+        if is_intact(location, &bytes) == Some(false) {
+            return Ok(Err(unreadable(&"its bytes are not those that were written: restore it from a copy")));
+        }
         let builder = match ParquetRecordBatchReaderBuilder::try_new(bytes) {
             Ok(builder) => builder.with_batch_size(BATCH_ROWS),
             Err(e) => return Ok(Err(unreadable(&e))),

@@ -88,10 +88,11 @@ pub(crate) fn recover(settings: Settings, deps: super::Deps) -> Result<(Shared, 
         // Without a checkpoint an earlier start may have been killed before it synced these names.
         .and_then(|()| found.as_ref().map_or_else(|| sync_names(&*disk, &data_dir, &topics_dir), |_| Ok(())))
         .map_err(io_error("making the log's directories"))?;
-    let wal = Wal::recover(&disk, &layout::wal_dir(&data_dir), found.as_ref().map_or(0, |c| c.wal_first))?;
+    // First: without a checkpoint it is not known which write-ahead files there should be.
     if found.is_none() {
         refuse_log_without_checkpoint(&*disk, &topics_dir, &checkpoint_path)?;
     }
+    let wal = Wal::recover(&disk, &layout::wal_dir(&data_dir), found.as_ref().map_or(0, |c| c.wal_first))?;
     // The first start is clean too: there is nothing that could have been lost.
     let is_first = found.is_none() && wal.is_new();
     let found = found.unwrap_or_default();

@@ -21,7 +21,7 @@ use super::{NOT_ASKED, text};
 /// Most partitions of one page (Kafka's max.request.partition.size.limit).
 const PAGE_MAX: usize = 2_000;
 
-fn name_of(topic: &str) -> m::TopicName {
+pub(super) fn name_of(topic: &str) -> m::TopicName {
     m::TopicName(text(topic))
 }
 

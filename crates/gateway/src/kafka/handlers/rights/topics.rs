@@ -85,22 +85,27 @@ pub(in super::super) async fn describe_partitions(
     broker: Arc<Broker>,
     mut request: m::DescribeTopicPartitionsRequest,
 ) -> m::DescribeTopicPartitionsResponse {
+    use m::describe_topic_partitions_request::TopicRequest;
     use m::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic as Topic;
     let may = |topic: &str| caller.may(Operation::Describe, Resource::topic(topic));
-    let is_all = request.topics.is_empty();
+    if request.topics.is_empty() {
+        // Asked for by name, so that neither a page's size nor its cursor tells of what may not be seen.
+        let all = broker.topics.list();
+        let seen = all.iter().filter(|topic| may(topic.name.as_str()));
+        request.topics = seen
+            .map(|topic| TopicRequest::default().with_name(topic_partitions::name_of(topic.name.as_str())))
+            .collect();
+    }
     let mut refused = split(&mut request.topics, |topic| may(&topic.name));
     if let Some(cursor) = &request.cursor {
         // They were told of on the first page.
         refused.retain(|topic| topic.name >= cursor.topic_name);
     }
     // What is left may be nothing, which would mean all.
-    let mut answer = match request.topics.is_empty() && !is_all {
+    let mut answer = match request.topics.is_empty() {
         true => m::DescribeTopicPartitionsResponse::default().with_next_cursor(None),
         false => topic_partitions::describe(broker, request).await,
     };
-    if is_all {
-        answer.topics.retain(|topic| topic.name.as_ref().is_none_or(|name| may(name)));
-    }
     for topic in answer.topics.iter_mut().filter(|topic| topic.error_code == NONE) {
         let name = topic.name.as_deref().map_or("", |name| name);
         topic.topic_authorized_operations = caller.operations(Resource::topic(name));
