@@ -262,18 +262,7 @@ pub(crate) async fn act(
             Ok(TableAnswer::Manifests { table, snapshot_id, before, after })
         }
         TableAction::Rollback { dry_run, to } => {
-            if let Some(main) = ident.name.strip_suffix(DEAD_LETTER_SUFFIX) {
-                // Its table is further: what is taken back here would never be read again.
-                return Err(CommandError::Invalid(format!(
-                    "dead letters go with their table: roll back {main}, and its dead letters are kept"
-                )));
-            }
-            let to = to.into();
-            let snapshot_id = match dry_run {
-                true => rollback_target(&tables.load(&ident).await?, &to)?,
-                false => tables.rollback(&ident, &to).await?,
-            };
-            tell_feeder(duties, &ident);
+            let snapshot_id = roll_back(duties, &ident, dry_run, &to.into()).await?;
             Ok(TableAnswer::RolledBack { table, dry_run, snapshot_id })
         }
         TableAction::CreateRef { name, kind, snapshot_id, max_age_ms, replace } => {
@@ -290,6 +279,28 @@ pub(crate) async fn act(
             Ok(TableAnswer::Refs { table, refs })
         }
     }
+}
+
+/// The snapshot that main has, or would have, afterwards.
+async fn roll_back(
+    duties: &Duties,
+    ident: &TableIdent,
+    dry_run: bool,
+    to: &RollbackTo,
+) -> Result<i64, CommandError> {
+    if let Some(main) = ident.name.strip_suffix(DEAD_LETTER_SUFFIX) {
+        // Its table is further: what is taken back here would never be read again.
+        return Err(CommandError::Invalid(format!(
+            "dead letters go with their table: roll back {main}, and its dead letters are kept"
+        )));
+    }
+    let tables = &duties.deps.tables;
+    let snapshot_id = match dry_run {
+        true => rollback_target(&tables.load(ident).await?, to)?,
+        false => tables.rollback(ident, to).await?,
+    };
+    tell_feeder(duties, ident);
+    Ok(snapshot_id)
 }
 
 async fn compact(
