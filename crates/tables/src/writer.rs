@@ -68,7 +68,6 @@ impl StagedFiles {
     }
 }
 
-/// Rows that could not be staged.
 /// Whether a data file has the bytes that were written; none for files without a checksum in their name, which others
 /// wrote. Parquet's own pages have none.
 pub fn is_intact(location: &str, bytes: &[u8]) -> Option<bool> {
@@ -77,6 +76,7 @@ pub fn is_intact(location: &str, bytes: &[u8]) -> Option<bool> {
     Some(checksum == xxh3_64(bytes))
 }
 
+/// Rows that could not be staged.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("column {column}: the table has {table}, the rows have {rows}")]
