@@ -62,6 +62,11 @@ async fn attempt(duties: &Duties, ident: &TableIdent) -> Result<Option<VerifyRep
             return Ok(Some(report));
         }
     };
+    let listed = check_files(duties, &table, &mut report).await?;
+    if !report.ok {
+        report.notes.push("rows and log were not looked at: files come first".to_owned());
+        return Ok(Some(report));
+    }
     let limits = limits(&progress);
     let rows = find_rows(duties, ident, &limits).await?;
     let dead_ident = TableIdent { name: format!("{}{DEAD_LETTER_SUFFIX}", ident.name), ..ident.clone() };
@@ -77,7 +82,7 @@ async fn attempt(duties: &Duties, ident: &TableIdent) -> Result<Option<VerifyRep
     {
         return Ok(None);
     }
-    check_files(duties, &table, &rows, &mut report).await?;
+    check_counts(&table, listed, &rows, &mut report);
     check_account(&progress, &rows, &dead, &mut report);
     check_log(duties, &progress, rows, dead, &mut report).await?;
     Ok(Some(report))
@@ -163,40 +168,35 @@ impl Found {
     }
 }
 
-/// Every live file is there as the manifests say.
-async fn check_files(
-    duties: &Duties,
-    table: &Table,
-    rows: &Found,
-    report: &mut VerifyReport,
-) -> Result<(), CommandError> {
+/// Every live file is there as it was written. Gives the rows that the manifests list.
+async fn check_files(duties: &Duties, table: &Table, report: &mut VerifyReport) -> Result<u64, CommandError> {
     let scan = duties.deps.tables.scan(table, None).await?;
     report.files = scan.files.len();
-    report.rows = rows.rows - rows.newer;
-    report.foreign_rows = rows.foreign;
     let mut paths = BTreeSet::new();
     for file in &scan.files {
-        if !paths.insert(&file.location) {
-            report.find(format!("{} is listed twice", file.location));
+        let location = &file.location;
+        if !paths.insert(location) {
+            report.find(format!("{location} is listed twice"));
         }
-        match duties.deps.tables.objects().size(&file.location).await {
-            Ok(Some(size)) if size == file.size_bytes => {
-                let bytes = duties.deps.tables.objects().get(&file.location).await;
-                let bytes = bytes.map_err(CatalogError::from)?;
-                if tables::writer::is_intact(&file.location, &bytes) == Some(false) {
-                    report.find(format!(
-                        "{} is damaged: its bytes are not those that were written",
-                        file.location
-                    ));
-                }
+        match duties.deps.tables.objects().get(location).await {
+            Ok(bytes) if bytes.len() as u64 != file.size_bytes => {
+                let size = bytes.len();
+                report.find(format!("{location} has {size} bytes, the manifest says {}", file.size_bytes));
             }
-            Ok(Some(size)) => report
-                .find(format!("{} has {size} bytes, the manifest says {}", file.location, file.size_bytes)),
-            Ok(None) => report.find(format!("{} is missing", file.location)),
-            Err(error) => report.find(format!("{}: {error}", file.location)),
+            Ok(bytes) if tables::writer::is_intact(location, &bytes) == Some(false) => {
+                report.find(format!("{location} is damaged: its bytes are not those that were written"));
+            }
+            Ok(_) => {}
+            Err(error) => report.find(error.to_string()),
         }
     }
-    let listed: u64 = scan.files.iter().map(|file| file.rows).sum();
+    Ok(scan.files.iter().map(|file| file.rows).sum())
+}
+
+/// The files hold as many rows as manifests and summary say.
+fn check_counts(table: &Table, listed: u64, rows: &Found, report: &mut VerifyReport) {
+    report.rows = rows.rows - rows.newer;
+    report.foreign_rows = rows.foreign;
     if rows.newer == 0 && listed != rows.rows {
         report.find(format!("the manifests list {listed} rows, the files hold {}", rows.rows));
     }
@@ -206,7 +206,6 @@ async fn check_files(
             table.total_records()
         ));
     }
-    Ok(())
 }
 
 /// The account adds up, and rows and dead letters are those it speaks of.
