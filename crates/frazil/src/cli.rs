@@ -121,12 +121,15 @@ pub struct ValidateArgs {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  frazil sql -c 'SELECT symbol, count(*) FROM trades GROUP BY 1'
+  frazil sql 'SELECT symbol, count(*) FROM trades GROUP BY 1'
   frazil sql -f report.sql -o csv > report.csv
   echo 'SELECT symbol, price FROM trades' | frazil sql -o json
 
-Without -c and -f, statements are read from standard input; on a terminal, line by line up to `;`.")]
+Without SQL, statements are read from standard input; on a terminal, line by line up to `;`.")]
 pub struct SqlArgs {
+    /// Run this SQL
+    #[arg(value_name = "SQL", conflicts_with_all = ["command", "file"])]
+    pub statements: Option<String>,
     /// Run this SQL; may be given several times
     #[arg(short, long, value_name = "SQL")]
     pub command: Vec<String>,

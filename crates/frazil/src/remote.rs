@@ -10,7 +10,7 @@ pub mod sql;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use topics::cluster::{ClusterClient, ClusterSettings, Login};
+use topics::cluster::{ClusterClient, ClusterError, ClusterSettings, Login};
 
 use crate::cli::Global;
 use crate::node::{Endpoints, Ports};
@@ -28,6 +28,18 @@ pub struct Unreachable {
     pub what: &'static str,
     pub address: String,
     pub reason: String,
+}
+
+fn login_hint(error: ClusterError) -> anyhow::Error {
+    match &error {
+        ClusterError::NotLetIn { user: None, .. } => {
+            anyhow::anyhow!("{error}; set FRAZIL_KAFKA_USER and FRAZIL_KAFKA_PASSWORD")
+        }
+        ClusterError::NotLetIn { .. } => {
+            anyhow::anyhow!("{error}; look at FRAZIL_KAFKA_USER and FRAZIL_KAFKA_PASSWORD")
+        }
+        _ => error.into(),
+    }
 }
 
 /// What lies at the bottom of an error: `Connection refused`, without the layers that passed it on.
@@ -102,7 +114,9 @@ impl Remote {
                 Ok(Ok(_)) => {
                     let settings =
                         ClusterSettings { login: self.login.clone(), ..ClusterSettings::default() };
-                    return Ok(ClusterClient::with_settings(&self.kafka, settings));
+                    let client = ClusterClient::with_settings(&self.kafka, settings);
+                    client.greet(CONNECT_LIMIT).await.map_err(login_hint)?;
+                    return Ok(client);
                 }
                 Ok(Err(error)) => reason = error.to_string(),
                 Err(_) => reason = "no answer in time".to_owned(),

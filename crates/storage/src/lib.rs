@@ -18,5 +18,5 @@ pub mod wal;
 pub use control::{Control, ControlError, ControlTx, Space};
 pub use directory::{DataDirectory, DirectoryError};
 pub use disk::{Disk, DiskFile, OpenMode, RealDisk, SharedDisk};
-pub use objects::{Listed, ObjectError, Objects};
+pub use objects::{Growing, Listed, ObjectError, Objects};
 pub use reserve::Reserve;

@@ -112,6 +112,14 @@ impl Objects {
         Ok(())
     }
 
+    /// Begins an object in `directory` (a location) that gets its name when all its bytes are there. One that is dropped
+    /// before that is swept some day.
+    pub async fn begin(&self, directory: &str) -> Result<Growing, ObjectError> {
+        let path = self.path(directory)?;
+        let inner = self.local.grow(&path).await.map_err(|e| ObjectError::of(directory, e))?;
+        Ok(Growing { objects: self.clone(), inner })
+    }
+
     /// The bytes of an object.
     pub async fn get(&self, location: &str) -> Result<Bytes, ObjectError> {
         let path = self.path(location)?;
@@ -159,6 +167,27 @@ impl Objects {
             modified_ms: meta.last_modified.timestamp_millis(),
         });
         found.try_collect().await.map_err(|e| ObjectError::of(prefix, e))
+    }
+}
+
+/// An object in the making.
+#[derive(Debug)]
+pub struct Growing {
+    objects: Objects,
+    inner: local::Growing,
+}
+
+impl Growing {
+    /// More bytes, which are written while the caller makes the next ones; errors come with the next call.
+    pub async fn append(&mut self, bytes: Bytes) -> Result<(), ObjectError> {
+        self.inner.append(bytes).await.map_err(|e| ObjectError::of("a new object", e))
+    }
+
+    /// Names the object: a location in the directory where it was begun. Durable on return; `Exists` when it is there
+    /// already.
+    pub async fn finish(self, location: &str) -> Result<(), ObjectError> {
+        let path = self.objects.path(location)?;
+        self.inner.finish(&path).await.map_err(|e| ObjectError::of(location, e))
     }
 }
 

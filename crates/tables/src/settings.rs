@@ -41,7 +41,7 @@ impl Default for Settings {
             default_namespace: "public".into(),
             default_partition_by: "(hour(redpanda.timestamp))".into(),
             target_file_bytes: 128 << 20,
-            row_group_rows: 1 << 20,
+            row_group_rows: 512 << 10,
             zstd_level: 1,
             open_files_max: 64,
             metadata_previous_max: 100,

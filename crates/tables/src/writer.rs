@@ -19,6 +19,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use base::{ErrorKind, Fault};
 use iceberg::spec::{DataFile, PartitionSpecRef, Struct};
+use storage::Growing;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -120,6 +121,11 @@ pub(crate) fn target_bytes(metadata: &iceberg::spec::TableMetadata, settings: &c
     FileOptions::of(metadata, settings).target_bytes
 }
 
+fn directory(table: &str, splitter: Option<&Splitter>, partition: &Struct) -> String {
+    let below = splitter.map(|splitter| splitter.directory(partition)).unwrap_or_default();
+    format!("{table}/data/{below}").trim_end_matches('/').to_owned()
+}
+
 /// Rows that are encoded before sizes are looked at again.
 const SLICE_ROWS: usize = 64 << 10;
 
@@ -147,6 +153,8 @@ pub struct TableWriter {
 #[derive(Debug)]
 struct Slot {
     file: OpenFile,
+    /// Where its first row groups went already.
+    begun: Option<Growing>,
     used: u64,
 }
 
@@ -248,12 +256,22 @@ impl TableWriter {
                 }
             };
             let file = OpenFile::new(Arc::clone(&self.schema), &encoding)?;
-            self.open.insert(partition.clone(), Slot { file, used: 0 });
+            self.open.insert(partition.clone(), Slot { file, begun: None, used: 0 });
         }
         self.tick += 1;
         let Some(slot) = self.open.get_mut(partition) else { return Ok(()) };
         slot.used = self.tick;
         slot.file.write(rows)?;
+        if let Some(bytes) = slot.file.take_ready() {
+            let begun = match &mut slot.begun {
+                Some(begun) => begun,
+                None => {
+                    let directory = directory(&self.location, self.splitter.as_ref(), partition);
+                    slot.begun.insert(tables.objects().begin(&directory).await?)
+                }
+            };
+            begun.append(bytes).await?;
+        }
         if slot.file.encoded_bytes() >= self.options.target_bytes {
             self.close(&partition.clone()).await?;
         }
@@ -275,15 +293,18 @@ impl TableWriter {
     async fn close(&mut self, partition: &Struct) -> Result<(), WriteError> {
         let Some(slot) = self.open.remove(partition) else { return Ok(()) };
         let finished = slot.file.finish()?;
-        let mut location = format!("{}/data/", self.location);
-        if let Some(splitter) = &self.splitter {
-            location.push_str(&splitter.directory(partition));
-        }
-        let checksum = xxh3_64(&finished.bytes);
-        location.push_str(&format!("{}-{checksum:016x}{OWN_MARK}.parquet", Uuid::now_v7()));
+        let directory = directory(&self.location, self.splitter.as_ref(), partition);
+        let location = format!("{directory}/{}-{:016x}{OWN_MARK}.parquet", Uuid::now_v7(), finished.checksum);
         self.lease.add(&location);
         self.tables.step(Step::BeforeDataFile).await?;
-        self.tables.objects().put_new(&location, finished.bytes.clone()).await?;
+        let rest = finished.rest.clone();
+        match slot.begun {
+            None => self.tables.objects().put_new(&location, rest).await?,
+            Some(mut begun) => {
+                begun.append(rest).await?;
+                begun.finish(&location).await?;
+            }
+        }
         self.tables.step(Step::AfterDataFile).await?;
         let file = finished.data_file(location, partition.clone(), self.spec.spec_id())?;
         self.written.files.push(file);

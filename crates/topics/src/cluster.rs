@@ -7,6 +7,7 @@
 
 pub mod consumer;
 pub mod error;
+mod greeting;
 pub mod producer;
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::cli::{Codec, ProduceArgs};
 
 /// Longest line, bytes.
 const LINE_BYTES_MAX: u64 = 64 << 20;
+/// Characters of a line that an error shows.
+const LINE_SHOWN_MAX: usize = 200;
 /// Most records handed over at once.
 const BATCH_RECORDS_MAX: usize = 10_000;
 
@@ -25,15 +27,30 @@ pub(super) async fn run(client: &ClusterClient, args: ProduceArgs) -> anyhow::Re
     };
     check_topic(client, &args).await?;
     let producer = client.producer(ProducerSettings { compression, ..ProducerSettings::default() })?;
+    let mut line_number = 0;
     let mut input = Some(BufReader::with_capacity(1 << 20, io::stdin()));
     while let Some(reader) = input.take() {
         let (reader, lines) = tokio::task::spawn_blocking(move || read_lines(reader)).await??;
         if lines.is_empty() {
             break;
         }
-        let records =
-            lines.iter().map(|line| record(line, &template, &args)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut records = Vec::with_capacity(lines.len());
+        let mut misfit = None;
+        for line in &lines {
+            line_number += 1;
+            match record(line, &template, &args) {
+                Some(record) => records.push(record),
+                None => {
+                    misfit = Some(misfit_text(line_number, line, &args.format));
+                    break;
+                }
+            }
+        }
         producer.send(&args.topic, records).await?;
+        if let Some(misfit) = misfit {
+            let delivered = producer.flush().await?.acknowledged;
+            bail!("{misfit}; {delivered} records before it were produced");
+        }
         input = Some(reader);
     }
     let delivered = producer.flush().await?;
@@ -84,13 +101,17 @@ fn read_lines<R: Read>(mut reader: BufReader<R>) -> io::Result<(BufReader<R>, Ve
     Ok((reader, lines))
 }
 
-fn record(line: &[u8], template: &LineTemplate, args: &ProduceArgs) -> anyhow::Result<ProduceRecord> {
-    let Some((key, value)) = template.read(line) else {
-        bail!("the line `{}` does not fit the format `{}`", String::from_utf8_lossy(line), args.format);
-    };
+fn misfit_text(number: u64, line: &[u8], format: &str) -> String {
+    let shown: String = String::from_utf8_lossy(line).chars().take(LINE_SHOWN_MAX).collect();
+    format!("line {number}, `{}`, does not fit the format `{format}`", shown.escape_debug())
+}
+
+/// None when the line does not fit the template.
+fn record(line: &[u8], template: &LineTemplate, args: &ProduceArgs) -> Option<ProduceRecord> {
+    let (key, value) = template.read(line)?;
     let key = key.map(<[u8]>::to_vec).or_else(|| args.key.as_ref().map(|k| k.as_bytes().to_vec()));
     let tombstone = args.tombstone && value.is_empty();
-    Ok(ProduceRecord {
+    Some(ProduceRecord {
         partition: args.partition,
         key: key.map(Into::into),
         value: (!tombstone).then(|| value.to_vec().into()),

@@ -17,8 +17,9 @@ pub(super) async fn run(args: SqlArgs, remote: &Remote) -> anyhow::Result<()> {
     if let Some(file) = &args.file {
         return script(&sql, &read_file(file)?, format).await;
     }
-    if !args.command.is_empty() {
-        for text in &args.command {
+    let given: Vec<&String> = args.statements.iter().chain(&args.command).collect();
+    if !given.is_empty() {
+        for text in given {
             script(&sql, text, format).await?;
         }
         return Ok(());

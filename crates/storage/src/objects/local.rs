@@ -83,9 +83,7 @@ impl LocalStore {
         let file = self.disk.open(&temporary, OpenMode::CreateNew)?;
         let slices: Vec<_> = payload.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
         file.write_vectored_at(0, &slices)?;
-        file.sync_data()?;
-        self.disk.rename(&temporary, path)?;
-        self.disk.sync_dir(dir)
+        appear(&self.disk, &*file, &temporary, path)
     }
 
     /// Removes temporary files below `prefix` that were last written before `before_ms`; returns how many.
@@ -315,6 +313,74 @@ fn read_range(file: &dyn DiskFile, range: &Range<u64>, path: &FilePath) -> Resul
     read_exact_at(file, range.start, len).map(Bytes::from).map_err(|e| failed(path, e))
 }
 
+/// An object in the making whose name comes last. Parts are written while the caller makes the next one.
+#[derive(Debug)]
+pub(super) struct Growing {
+    store: LocalStore,
+    file: Arc<dyn DiskFile>,
+    temporary: PathBuf,
+    end: u64,
+    writing: Option<tokio::task::JoinHandle<io::Result<()>>>,
+}
+
+impl LocalStore {
+    /// Begins an object in a directory.
+    pub(super) async fn grow(&self, directory: &Path) -> Result<Growing> {
+        let dir = self.file_path(directory)?;
+        let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
+        let (store, name) = (self.clone(), temporary.clone());
+        let file = self
+            .blocking(move |disk| {
+                store
+                    .make_dir(&dir)
+                    .and_then(|()| disk.open(&name, OpenMode::CreateNew))
+                    .map_err(|e| failed(&name, e))
+            })
+            .await?;
+        Ok(Growing { store: self.clone(), file, temporary, end: 0, writing: None })
+    }
+}
+
+impl Growing {
+    /// Waits until the part before is written, and begins to write this one.
+    pub(super) async fn append(&mut self, bytes: Bytes) -> Result<()> {
+        self.settle().await?;
+        let (file, offset) = (Arc::clone(&self.file), self.end);
+        self.end += bytes.len() as u64;
+        self.writing = Some(tokio::task::spawn_blocking(move || file.write_at(offset, &bytes)));
+        Ok(())
+    }
+
+    /// Gives the object its name, in the directory that it was begun in; durable on return.
+    pub(super) async fn finish(mut self, location: &Path) -> Result<()> {
+        self.settle().await?;
+        let path = self.store.file_path(location)?;
+        let Self { store, file, temporary, .. } = self;
+        store
+            .blocking(move |disk| {
+                if disk.exists(&path) {
+                    return Err(failed(&path, io::ErrorKind::AlreadyExists.into()));
+                }
+                appear(disk, &*file, &temporary, &path).map_err(|e| failed(&path, e))
+            })
+            .await
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        let written =
+            writing.await.map_err(|source| Error::Generic { store: STORE, source: source.into() })?;
+        written.map_err(|e| failed(&self.temporary, e))
+    }
+}
+
+/// Makes a written file the durable contents of `path`.
+fn appear(disk: &SharedDisk, file: &dyn DiskFile, temporary: &FilePath, path: &FilePath) -> io::Result<()> {
+    file.sync_data()?;
+    disk.rename(temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(FilePath::new("/")))
+}
+
 /// An object that arrives in parts; it exists once `complete` returned.
 #[derive(Debug)]
 struct Upload {
@@ -349,13 +415,7 @@ impl MultipartUpload for Upload {
     async fn complete(&mut self) -> Result<PutResult> {
         let (file, temporary, path) = (Arc::clone(&self.file), self.temporary.clone(), self.path.clone());
         self.store
-            .blocking(move |disk| {
-                let dir = path.parent().unwrap_or(FilePath::new("/"));
-                file.sync_data()
-                    .and_then(|()| disk.rename(&temporary, &path))
-                    .and_then(|()| disk.sync_dir(dir))
-                    .map_err(|e| failed(&path, e))
-            })
+            .blocking(move |disk| appear(disk, &*file, &temporary, &path).map_err(|e| failed(&path, e)))
             .await?;
         Ok(PutResult { e_tag: None, version: None })
     }

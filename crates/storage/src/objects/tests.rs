@@ -68,6 +68,36 @@ fn locations_outside_the_root_are_refused() {
     assert!(objects.path("file:///data/warehouse/a/b=1/c.parquet").is_ok());
 }
 
+async fn grown(objects: &Objects, location: &str, n: u8) -> Result<(), ObjectError> {
+    let (directory, _) = location.rsplit_once('/').expect("a directory");
+    let mut growing = objects.begin(directory).await?;
+    for part in [1000, 0, 1500, 500] {
+        growing.append(Bytes::from(vec![n; part])).await?;
+    }
+    growing.finish(location).await
+}
+
+#[test]
+fn an_object_in_the_making_is_not_there_yet() {
+    let dir = temporary();
+    let objects = Objects::local(Arc::new(RealDisk), dir.path().join("warehouse"));
+    let directory = format!("{}/public/t", objects.root());
+    let a = format!("{directory}/a");
+    block_on(async {
+        let mut growing = objects.begin(&directory).await.expect("begin");
+        growing.append(Bytes::from_static(b"half")).await.expect("append");
+        assert_eq!(objects.list(&directory).await.expect("list"), []);
+        drop(growing);
+        assert_eq!(objects.sweep(&directory, i64::MAX).await.expect("sweep"), 1);
+        grown(&objects, &a, 7).await.expect("grown");
+        assert_eq!(objects.get(&a).await.expect("get"), Bytes::from(vec![7; 3000]));
+        assert!(matches!(grown(&objects, &a, 8).await, Err(ObjectError::Exists { .. })));
+        assert_eq!(objects.get(&a).await.expect("get"), Bytes::from(vec![7; 3000]));
+        let outside = objects.begin("file:///etc").await;
+        assert!(matches!(outside, Err(ObjectError::Outside { .. })));
+    });
+}
+
 #[test]
 fn a_put_that_returned_survives_every_power_cut() {
     for seed in 0..200 {
@@ -79,7 +109,11 @@ fn a_put_that_returned_survives_every_power_cut() {
         block_on(async {
             for n in 0..6 {
                 let location = format!("{}/t{}/{n}", objects.root(), n % 2);
-                if objects.put_new(&location, Bytes::from(vec![n; 3000])).await.is_ok() {
+                let put = match n % 3 {
+                    0 => grown(&objects, &location, n).await,
+                    _ => objects.put_new(&location, Bytes::from(vec![n; 3000])).await,
+                };
+                if put.is_ok() {
                     kept.push((location, n));
                 }
             }

@@ -15,6 +15,7 @@ use parquet::basic::Encoding as ParquetEncoding;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::WriteError;
 use super::bounds::{self, NanCounts};
@@ -23,6 +24,10 @@ use crate::settings::Settings;
 
 /// Rows looked at to see whether a dictionary pays.
 const SAMPLE_ROWS: usize = 4096;
+/// Fewer bytes of finished row groups wait for more.
+const READY_BYTES_MIN: usize = 1 << 20;
+/// Steps by which a column climbs in a sample: fewer may be a day that stays.
+const CLIMB_MIN: usize = 8;
 /// Fewer values say nothing.
 const SAMPLE_MIN: usize = 64;
 
@@ -69,7 +74,7 @@ fn column_encoding(
         return builder;
     }
     let sample = column.slice(0, column.len().min(SAMPLE_ROWS));
-    match mostly_distinct(&sample) {
+    match dictionary_is_waste(&sample) {
         None | Some(false) => builder,
         Some(true) => {
             let path = ColumnPath::from(path);
@@ -85,8 +90,9 @@ fn column_encoding(
     }
 }
 
-/// Whether more than half of the values are there only once, for types where it matters.
-fn mostly_distinct(sample: &ArrayRef) -> Option<bool> {
+/// Whether a dictionary would not pay, for types where it matters: more than half of the values are there only once,
+/// or they climb, and a dictionary would climb with them.
+fn dictionary_is_waste(sample: &ArrayRef) -> Option<bool> {
     let (values, distinct) = match sample.data_type() {
         DataType::Utf8 => {
             let values: Vec<&str> = sample.as_string::<i32>().iter().flatten().collect();
@@ -96,33 +102,48 @@ fn mostly_distinct(sample: &ArrayRef) -> Option<bool> {
             let values: Vec<&[u8]> = sample.as_binary::<i64>().iter().flatten().collect();
             (values.len(), values.into_iter().collect::<HashSet<_>>().len())
         }
-        DataType::Int64 => {
-            let values: Vec<i64> = sample.as_primitive::<Int64Type>().iter().flatten().collect();
-            (values.len(), values.into_iter().collect::<HashSet<_>>().len())
-        }
+        DataType::Int64 => numbers(sample.as_primitive::<Int64Type>().iter().flatten().collect()),
         DataType::Timestamp(_, _) => {
             let values = sample.as_primitive_opt::<TimestampMicrosecondType>()?;
-            let values: Vec<i64> = values.iter().flatten().collect();
-            (values.len(), values.into_iter().collect::<HashSet<_>>().len())
+            numbers(values.iter().flatten().collect())
         }
         _ => return None,
     };
     (values >= SAMPLE_MIN).then_some(distinct * 2 > values)
 }
 
+/// How many values there are, and how many a dictionary would keep of them in the end.
+fn numbers(values: Vec<i64>) -> (usize, usize) {
+    let climbs = values.is_sorted();
+    let count = values.len();
+    let distinct = values.into_iter().collect::<HashSet<_>>().len();
+    (count, if climbs && distinct >= CLIMB_MIN { count } else { distinct })
+}
+
 /// A Parquet file that takes rows.
-#[derive(Debug)]
 pub(super) struct OpenFile {
     schema: SchemaRef,
     writer: ArrowWriter<Vec<u8>>,
     nans: NanCounts,
     rows: u64,
+    hash: Xxh3,
+    /// Bytes that were taken already.
+    taken: u64,
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile")
+            .field("rows", &self.rows)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
 }
 
 impl OpenFile {
     pub(super) fn new(schema: SchemaRef, encoding: &Arc<Encoding>) -> Result<Self, WriteError> {
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(encoding.0.clone()))?;
-        Ok(Self { schema, writer, nans: HashMap::new(), rows: 0 })
+        Ok(Self { schema, writer, nans: HashMap::new(), rows: 0, hash: Xxh3::new(), taken: 0 })
     }
 
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), WriteError> {
@@ -143,10 +164,23 @@ impl OpenFile {
         self.rows
     }
 
+    /// Bytes of finished row groups, once they are worth a write.
+    pub(super) fn take_ready(&mut self) -> Option<Bytes> {
+        (self.writer.inner_mut().len() >= READY_BYTES_MIN).then(|| self.take())
+    }
+
+    fn take(&mut self) -> Bytes {
+        let bytes = std::mem::take(self.writer.inner_mut());
+        self.hash.update(&bytes);
+        self.taken += bytes.len() as u64;
+        bytes.into()
+    }
+
     pub(super) fn finish(mut self) -> Result<FinishedFile, WriteError> {
         let footer = self.writer.finish()?;
-        let bytes = Bytes::from(std::mem::take(self.writer.inner_mut()));
-        Ok(FinishedFile { schema: self.schema, bytes, footer, nans: self.nans })
+        let rest = self.take();
+        let (size, checksum) = (self.taken, self.hash.digest());
+        Ok(FinishedFile { schema: self.schema, rest, size, checksum, footer, nans: self.nans })
     }
 }
 
@@ -154,7 +188,12 @@ impl OpenFile {
 #[derive(Debug)]
 pub(super) struct FinishedFile {
     schema: SchemaRef,
-    pub(super) bytes: Bytes,
+    /// What was not taken before.
+    pub(super) rest: Bytes,
+    /// Bytes of the whole file.
+    size: u64,
+    /// Of the whole file.
+    pub(super) checksum: u64,
     footer: ParquetMetaData,
     nans: NanCounts,
 }
@@ -171,7 +210,7 @@ impl FinishedFile {
             .file_path(location)
             .partition(partition)
             .partition_spec_id(spec_id)
-            .file_size_in_bytes(self.bytes.len() as u64);
+            .file_size_in_bytes(self.size);
         builder.build().map_err(|e| WriteError::Parquet(e.to_string()))
     }
 }

@@ -130,6 +130,31 @@ fn text(datum: Option<&Datum>) -> Option<Vec<u8>> {
     })
 }
 
+/// Row groups leave for the disk before the file is complete; it is one whole file all the same.
+#[tokio::test]
+async fn a_large_file_is_written_while_it_grows() {
+    let f = Fixture::with(Settings { row_group_rows: 40_000, ..Settings::default() });
+    let rows = 250_000;
+    let mut chance = Chance(7);
+    let ids: Vec<i64> = (0..rows).map(|_| chance.below(u64::MAX) as i64).collect();
+    let column: ArrayRef = Arc::new(Int64Array::from(ids));
+    let batch = RecordBatch::try_from_iter([("id", column)]).expect("batch");
+    let table = f.create("t", batch.schema(), "").await;
+    let staged = f.stage(&table, &batch).await;
+    let [file] = &staged.files[..] else { panic!("one file") };
+    let bytes = f.tables.objects().get(file.file_path()).await.expect("file");
+    assert!(bytes.len() > 1 << 20, "large enough to have left in parts");
+    assert_eq!(file.file_size_in_bytes(), bytes.len() as u64);
+    assert_eq!(is_intact(file.file_path(), &bytes), Some(true));
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, rows).expect("Parquet");
+    let back: Vec<RecordBatch> = reader.map(|batch| batch.expect("rows")).collect();
+    let back = concat_batches(&back[0].schema(), &back).expect("one batch");
+    assert_eq!(back.column(0).as_primitive::<Int64Type>(), batch.column(0).as_primitive::<Int64Type>());
+    let swept = f.tables.objects().sweep(table.metadata.location(), i64::MAX).await.expect("sweep");
+    assert_eq!(swept, 0, "nothing is left half written");
+}
+
 /// Bounds hold for every value, over many row groups, with strings that Parquet itself truncates.
 #[tokio::test]
 async fn bounds_hold_for_every_value() {

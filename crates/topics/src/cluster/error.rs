@@ -13,6 +13,9 @@ pub enum ClusterError {
     /// Nobody answers at the bootstrap address.
     #[error("cannot reach Kafka at {bootstrap}: {reason}")]
     Unreachable { bootstrap: String, reason: String },
+    /// The cluster wants a login, or does not take this one; `user` is none when there was none.
+    #[error("Kafka at {bootstrap} does not let {} in: {reason}", .user.as_deref().unwrap_or("clients without a login"))]
+    NotLetIn { bootstrap: String, user: Option<String>, reason: String },
     #[error("there is no topic {0}")]
     UnknownTopic(String),
     #[error("topic {topic} has no partition {partition}")]
@@ -40,7 +43,7 @@ impl Fault for ClusterError {
             Self::UnknownTopic(_) | Self::UnknownPartition { .. } => ErrorKind::NotFound,
             Self::TopicExists(_) => ErrorKind::Conflict,
             Self::Refused { retriable: true, .. } => ErrorKind::Unavailable,
-            Self::Refused { .. } => ErrorKind::Invalid,
+            Self::Refused { .. } | Self::NotLetIn { .. } => ErrorKind::Invalid,
             Self::Failed { .. } => ErrorKind::Internal,
         }
     }

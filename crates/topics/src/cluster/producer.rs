@@ -170,7 +170,13 @@ impl Producer {
         blocking(move || {
             let limit = producer.delivery_timeout + Duration::from_secs(1);
             producer.inner.flush(limit).map_err(|e| ClusterError::from_kafka(e, &producer.bootstrap))?;
-            let delivered = producer.delivered();
+            let mut delivered = producer.delivered();
+            // Records that wait when a producer must give up are told only that they were purged.
+            if let (Some(first), Some((_, reason))) =
+                (&mut delivered.first_error, producer.inner.client().fatal_error())
+            {
+                *first = reason;
+            }
             match &delivered.first_error {
                 None => Ok(delivered),
                 Some(first) => Err(ClusterError::Undelivered {
