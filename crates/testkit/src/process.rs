@@ -139,6 +139,28 @@ impl ProcessNode {
         Ok(pages * 4096)
     }
 
+    /// Processor time of all threads so far.
+    pub fn processor_time(&self) -> Result<Duration> {
+        // proc(5): after the name in parentheses, utime and stime are the 12th and 13th field, in ticks of 10 ms.
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, fields) = text.rsplit_once(')').context("stat")?;
+        let ticks =
+            fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Lets the node run on the first `cores` processors only.
+    pub fn run_on_cores(&self, cores: usize) -> Result<()> {
+        let list = format!("0-{}", cores.max(1) - 1);
+        let output =
+            Command::new("taskset").args(["-a", "-p", "-c", &list, &self.child.id().to_string()]).output();
+        let output = output.context("taskset, of Debian's util-linux")?;
+        if !output.status.success() {
+            bail!("taskset: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
     /// Status as JSON.
     pub fn status(&self) -> Result<serde_json::Value> {
         let (status, body) = http(self.ports.admin(), "GET", "/v1/status", "")?;
@@ -187,7 +209,12 @@ impl ProcessNode {
 
     /// Registers a JSON schema.
     pub fn register_schema(&self, subject: &str, schema: &str) -> Result<()> {
-        let body = serde_json::json!({ "schemaType": "JSON", "schema": schema }).to_string();
+        self.register(subject, "JSON", schema)
+    }
+
+    /// Registers a schema of a type in the registry's words: `AVRO`, `JSON`, `PROTOBUF`.
+    pub fn register(&self, subject: &str, schema_type: &str, schema: &str) -> Result<()> {
+        let body = serde_json::json!({ "schemaType": schema_type, "schema": schema }).to_string();
         let (status, answer) =
             http(self.ports.registry(), "POST", &format!("/subjects/{subject}/versions"), &body)?;
         if status != 200 {
