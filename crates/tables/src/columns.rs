@@ -5,11 +5,14 @@
 //! Invariants: a field id names one column for ever; timestamps with a zone are microseconds in `+00:00`.
 
 pub(crate) mod evolve;
+pub(crate) mod uuids;
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema as ArrowSchema, SchemaRef, TimeUnit};
-use iceberg::arrow::{arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema};
+use iceberg::arrow::{
+    arrow_schema_to_schema, arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema,
+};
 use iceberg::spec::Schema;
 
 use crate::catalog::CatalogError;
@@ -17,6 +20,8 @@ use crate::catalog::CatalogError;
 /// Key of a column's metadata in rows: a JSON array of the names that the column had before. A table that knows it by
 /// one of them renames it.
 pub const FORMER_NAMES: &str = "frazil.former-names";
+/// Key of the name of Arrow's extension types; `arrow.uuid` on sixteen bytes is Iceberg's uuid.
+pub const EXTENSION_NAME: &str = "ARROW:extension:name";
 /// Structs, lists and maps may lie in each other this deep.
 const DEPTH_MAX: usize = 32;
 
@@ -25,15 +30,23 @@ pub fn iceberg_schema(columns: &ArrowSchema) -> Result<Schema, CatalogError> {
     for field in columns.fields() {
         check(field, field.name(), 0)?;
     }
-    arrow_schema_to_schema_auto_assign_ids(columns).map_err(|e| {
+    let schema = arrow_schema_to_schema_auto_assign_ids(columns).map_err(|e| {
         CatalogError::Invalid(format!("the columns do not fit an Iceberg table: {}", e.message()))
-    })
+    })?;
+    uuids::typed(schema, columns)
 }
 
-/// The Arrow columns of a table, with `PARQUET:field_id` metadata.
+/// The Iceberg columns that Arrow columns with field ids are.
+pub(crate) fn schema_by_ids(columns: &ArrowSchema) -> Result<Schema, CatalogError> {
+    let schema = arrow_schema_to_schema(columns)
+        .map_err(|e| CatalogError::Format(format!("columns without an Iceberg type: {}", e.message())))?;
+    uuids::typed(schema, columns)
+}
+
+/// The Arrow columns of a table, with `PARQUET:field_id` metadata; UUIDs bear their extension name `arrow.uuid`.
 pub fn arrow_schema(schema: &Schema) -> Result<SchemaRef, CatalogError> {
     schema_to_arrow_schema(schema)
-        .map(Arc::new)
+        .map(|columns| Arc::new(uuids::marked(columns, schema)))
         .map_err(|e| CatalogError::Format(format!("columns without an Arrow type: {}", e.message())))
 }
 
@@ -66,4 +79,4 @@ fn check(field: &FieldRef, path: &str, depth: usize) -> Result<(), CatalogError>
 
 #[cfg(test)]
 #[path = "columns/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -146,9 +146,6 @@ impl Evolution {
         wanted: &NestedFieldRef,
         names: &Names,
     ) -> Result<NestedFieldRef, CommitError> {
-        if current.required && !wanted.required {
-            return refuse(path, "the table requires it, the rows may lack it");
-        }
         let mut field = self.part(path, current, wanted, names)?.as_ref().clone();
         if field.name != wanted.name {
             self.changed = true;
@@ -247,9 +244,13 @@ impl Evolution {
 
 /// The type that holds the values of both, when Iceberg allows the first to become it.
 fn widened(current: &PrimitiveType, wanted: &PrimitiveType) -> Option<PrimitiveType> {
-    use PrimitiveType::{Decimal, Double, Float, Int, Long};
+    use PrimitiveType::{Decimal, Double, Fixed, Float, Int, Long, Timestamp, Timestamptz, Uuid};
     match (current, wanted) {
         (c, w) if c == w => Some(c.clone()),
+        // The same bytes: tables that were made before UUIDs had their own type keep what they have.
+        (Fixed(16), Uuid) => Some(Fixed(16)),
+        // Tables that Redpanda made have times of UTC without a zone; so they stay.
+        (Timestamp, Timestamptz) => Some(Timestamp),
         (Int, Long) | (Long, Int) => Some(Long),
         (Float, Double) | (Double, Float) => Some(Double),
         (Decimal { precision: c, scale }, Decimal { precision: w, scale: s }) if scale == s => {

@@ -144,3 +144,59 @@ fn columns_are_renamed_and_keep_their_ids() {
     assert_eq!(new.field_id_by_name("a"), Some(current.highest_field_id() + 1));
     assert!(evolved(&new, new.highest_field_id(), &wanted).expect("again").is_none());
 }
+
+fn uuid(name: &str) -> Field {
+    let mark = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())];
+    Field::new(name, DataType::FixedSizeBinary(16), true).with_metadata(mark.into())
+}
+
+/// UUIDs at every place where a column can be.
+pub(crate) fn uuids() -> ArrowSchema {
+    let map = |key: Field, value: Field| {
+        let pair = Fields::from(vec![key.with_nullable(false), value]);
+        DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false)
+    };
+    schema(vec![
+        uuid("id"),
+        Field::new("bytes", DataType::FixedSizeBinary(16), true),
+        Field::new(
+            "o",
+            DataType::Struct(vec![uuid("id"), Field::new("n", DataType::Int32, true)].into()),
+            true,
+        ),
+        Field::new("l", DataType::List(Arc::new(uuid("element"))), true),
+        Field::new("m", map(Field::new("key", DataType::Utf8, false), uuid("value")), true),
+    ])
+}
+
+#[test]
+fn times_without_a_zone_stay_so() {
+    let time = |zone: Option<&str>| {
+        let zone = zone.map(Into::into);
+        schema(vec![Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, zone), true)])
+    };
+    let current = iceberg_schema(&time(None)).expect("iceberg");
+    assert!(evolved(&current, 1, &time(Some("+00:00"))).expect("taken").is_none());
+    let zoned = iceberg_schema(&time(Some("+00:00"))).expect("iceberg");
+    assert!(evolved(&zoned, 1, &time(None)).is_err(), "a local time is no instant");
+}
+
+#[test]
+fn uuids_have_their_own_type() {
+    let made = iceberg_schema(&uuids()).expect("iceberg");
+    let type_at =
+        |schema: &Schema, path: &str| schema.field_by_name(path).expect(path).field_type.to_string();
+    for path in ["id", "o.id", "l.element", "m.value"] {
+        assert_eq!(type_at(&made, path), "uuid", "{path}");
+    }
+    assert_eq!(type_at(&made, "bytes"), "fixed(16)");
+    let back = arrow_schema(&made).expect("arrow");
+    assert_eq!(schema_by_ids(&back).expect("iceberg"), made);
+    assert!(evolved(&made, made.highest_field_id(), &uuids()).expect("same").is_none());
+    // A table from before has the same bytes and keeps its type; the other way round bytes are no UUIDs.
+    let plain = schema(vec![Field::new("id", DataType::FixedSizeBinary(16), true)]);
+    let before = iceberg_schema(&plain).expect("iceberg");
+    assert!(evolved(&before, 1, &schema(vec![uuid("id")])).expect("taken").is_none());
+    let refused = evolved(&made, made.highest_field_id(), &plain).expect_err("bytes").to_string();
+    assert!(refused.contains("column id: uuid cannot become fixed(16)"), "{refused}");
+}

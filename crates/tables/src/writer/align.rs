@@ -15,6 +15,9 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use super::WriteError;
 
+/// Zone of all timestamps that have one.
+const UTC: &str = "+00:00";
+
 /// What makes a column of the rows and one of the table the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matching {
@@ -152,6 +155,8 @@ fn lossless(have: &DataType, want: &DataType) -> bool {
         (Binary | BinaryView, LargeBinary) => true,
         // Both count from 1970 in UTC: the zone is only shown.
         (Timestamp(have, Some(_)), Timestamp(want, Some(_))) => have == want,
+        // A column without a zone shows the time in UTC.
+        (Timestamp(have, Some(zone)), Timestamp(want, None)) => have == want && zone.as_ref() == UTC,
         (Decimal128(have, s), Decimal128(want, scale)) => have <= want && s == scale,
         _ => false,
     }

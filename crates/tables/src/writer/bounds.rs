@@ -9,13 +9,13 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, SchemaRef};
-use iceberg::arrow::arrow_schema_to_schema;
 use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, Schema, Type};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::WriteError;
+use crate::columns::schema_by_ids;
 
 /// Most characters (strings) or bytes (binary) of a bound, as Iceberg's default `truncate(16)`.
 const BOUND_LENGTH: usize = 16;
@@ -29,7 +29,7 @@ pub(super) fn metrics(
     schema: &SchemaRef,
     nans: &NanCounts,
 ) -> Result<DataFileBuilder, WriteError> {
-    let schema = arrow_schema_to_schema(schema)?;
+    let schema = schema_by_ids(schema).map_err(|e| WriteError::Parquet(e.to_string()))?;
     let (mut sizes, mut values, mut nulls) = (HashMap::new(), HashMap::new(), HashMap::new());
     let mut bounds = Bounds::default();
     for group in footer.row_groups() {

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef, TimestampMicroseco
 use bytes::Bytes;
 use iceberg::spec::{DataFile, Struct};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Encoding as ParquetEncoding;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
@@ -20,6 +21,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::WriteError;
 use super::bounds::{self, NanCounts};
 use super::options::FileOptions;
+use crate::columns::uuids;
 use crate::settings::Settings;
 
 /// Rows looked at to see whether a dictionary pays.
@@ -142,7 +144,13 @@ impl std::fmt::Debug for OpenFile {
 
 impl OpenFile {
     pub(super) fn new(schema: SchemaRef, encoding: &Arc<Encoding>) -> Result<Self, WriteError> {
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(encoding.0.clone()))?;
+        let mut options = ArrowWriterOptions::new().with_properties(encoding.0.clone());
+        let mut columns = Arc::clone(&schema);
+        if let Some((plain, parquet)) = uuids::parquet(&schema)? {
+            columns = Arc::new(plain);
+            options = options.with_parquet_schema(parquet);
+        }
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), columns, options)?;
         Ok(Self { schema, writer, nans: HashMap::new(), rows: 0, hash: Xxh3::new(), taken: 0 })
     }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array, LargeBinaryArray,
-    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::concat_batches;
@@ -524,4 +524,62 @@ async fn times_beyond_the_calendar_are_written() {
         let staged = f.stage(&table, &batch).await;
         assert_eq!(staged.rows(), 6, "{spec}");
     }
+}
+
+#[tokio::test]
+async fn uuids_are_uuids_in_files() {
+    let f = Fixture::new();
+    let columns = Arc::new(crate::columns::tests::uuids());
+    let table = f.create("t", Arc::clone(&columns), "bucket(2, id)").await;
+    let bytes: Vec<[u8; 16]> = vec![[7; 16], [0xff; 16]];
+    let ids: ArrayRef =
+        Arc::new(arrow::array::FixedSizeBinaryArray::try_from_iter(bytes.iter()).expect("uuids"));
+    let nulls = columns.fields()[2..].iter().map(|field| new_null_array(field.data_type(), 2));
+    let all = [Arc::clone(&ids), Arc::clone(&ids)].into_iter().chain(nulls).collect();
+    let batch = RecordBatch::try_new(columns, all).expect("batch");
+    let staged = f.stage(&table, &batch).await;
+    assert_eq!(staged.rows(), 2);
+    let footer = footer(&f, &staged.files[0]).await;
+    let found: Vec<(String, bool)> = footer
+        .file_metadata()
+        .schema_descr()
+        .columns()
+        .iter()
+        .map(|c| (c.path().string(), c.logical_type_ref() == Some(&parquet::basic::LogicalType::Uuid)))
+        .collect();
+    let is = |path: &str| found.iter().find(|(found, _)| found == path).map(|(_, is)| *is);
+    for (path, expected) in [
+        ("id", true),
+        ("bytes", false),
+        ("o.id", true),
+        ("o.n", false),
+        ("l.list.element", true),
+        ("m.key_value.key", false),
+        ("m.key_value.value", true),
+    ] {
+        assert_eq!(is(path), Some(expected), "{path} in {found:?}");
+    }
+    let descr = footer.file_metadata().schema_descr();
+    assert!(descr.columns().iter().all(|c| c.self_type().get_basic_info().has_id()), "field ids stay");
+    let written: BTreeSet<Vec<u8>> =
+        staged.files.iter().map(|file| file.upper_bounds()[&1].to_bytes().expect("bytes").to_vec()).collect();
+    assert!(written.contains(&vec![0xff; 16]), "{written:?}");
+    for file in &staged.files {
+        for batch in read(f.tables.objects().get(file.file_path()).await.expect("get")) {
+            assert_eq!(batch.column(0).as_fixed_size_binary().value_length(), 16);
+            let metadata = batch.schema().field(0).metadata().clone();
+            assert!(!metadata.contains_key("ARROW:extension:name"), "{metadata:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn times_go_into_columns_without_a_zone_as_utc() {
+    let f = Fixture::new();
+    let plain = TimestampMicrosecondArray::from(vec![0]);
+    let table = f.create("t", column(vec![("t", Arc::new(plain))]).schema(), "").await;
+    let zoned = TimestampMicrosecondArray::from(vec![1_500_000]).with_timezone("+00:00");
+    let staged = f.stage(&table, &column(vec![("t", Arc::new(zoned))])).await;
+    let back = read(f.tables.objects().get(staged.files[0].file_path()).await.expect("get"));
+    assert_eq!(back[0].column(0).as_ref(), &TimestampMicrosecondArray::from(vec![1_500_000]));
 }
