@@ -215,7 +215,8 @@ impl Materializer {
                 let now = Instant::now();
                 let due = *self.waiting_since.get_or_insert(now) + lag;
                 let bytes = standing.log_bytes().saturating_sub(self.bytes_before);
-                if self.due_now || now >= due || bytes >= self.duties.settings.commit_bytes {
+                let is_new = standing.has_no_columns_yet();
+                if self.due_now || is_new || now >= due || bytes >= self.duties.settings.commit_bytes {
                     return Wake::Commit;
                 }
                 until = Some(due.min(now + self.duties.settings.size_check));
@@ -275,7 +276,7 @@ impl Materializer {
             if unseen.is_empty() {
                 self.report(standing);
             } else {
-                switches::note(&duties, &standing.info, &unseen).await?;
+                switches::note(&duties, &standing.info, &unseen, &standing.stands()).await?;
                 *standing = self.look().await?;
             }
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use base::{Offset, PartitionId};
+use tables::columns::EXTENSION_NAME;
 use tables::{CatalogError, Position, Progress, Scan, SourceId, Table, TableIdent};
 use tokio::sync::OnceCell;
 use topics::{Cut, TopicInfo};
@@ -372,13 +373,15 @@ fn diverged(partition: &topics::Partition, position: &Position, end: Offset) -> 
     }
 }
 
-/// A schema without field ids and other metadata, nested fields included.
+/// A schema without field ids and other metadata but the names of extension types, nested fields included.
 pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(plain_field).collect::<Fields>()))
 }
 
 fn plain_field(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()))
+    let plain = Field::new(field.name(), plain_type(field.data_type()), field.is_nullable());
+    let extension = field.extension_type_name().map(|name| (EXTENSION_NAME.to_owned(), name.to_owned()));
+    Arc::new(plain.with_metadata(extension.into_iter().collect()))
 }
 
 fn plain_type(data_type: &DataType) -> DataType {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -20,16 +21,20 @@ use tables::Fates;
 use crate::mode::{IcebergMode, IcebergTopic, Section, Side};
 
 mod framing;
+mod inferred;
 mod layout;
 mod metadata;
+mod mix;
 mod part;
 mod range;
 mod union;
 mod widen;
 
+pub use inferred::{Grown, InferredShape};
 use layout::Layout;
 pub use layout::Unseen;
 use part::Part;
+use range::NewFields;
 
 /// What the rows of a topic depend on besides its records. Stored as the progress of writer `schemas/<topic id>` in
 /// the log, before it is used.
@@ -48,6 +53,9 @@ pub struct SchemaSwitches {
     /// The same for keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_schemas: Vec<RecordSchema>,
+    /// Columns of values without a schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred: Option<InferredShape>,
     /// Where the table begins that is to have nothing from before (`frazil.table.backfill=false`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begin: Option<BTreeMap<PartitionId, Offset>>,
@@ -68,6 +76,13 @@ impl SchemaSwitches {
             Side::Key => &mut self.key_switches,
             Side::Value => &mut self.switches,
         }
+    }
+
+    /// Offsets of a partition at which another schema may hold than before, in any order.
+    pub fn starts(&self, partition: PartitionId) -> impl Iterator<Item = Offset> {
+        let switches = self.switches.iter().chain(&self.key_switches);
+        let switches = switches.filter_map(move |switch| switch.starts.get(&partition).copied());
+        switches.chain(self.inferred.iter().flat_map(move |inferred| inferred.starts(partition)))
     }
 
     /// Schemas that one side's records name.
@@ -145,7 +160,8 @@ pub struct DecodedRows {
     pub last_hash: u64,
     /// Bytes read from the log.
     pub bytes_read: usize,
-    /// Schemas that the record at `next` and those after it bear, and that must be stored before decoding goes on.
+    /// Schemas that the record at `next` and those after it bear, or columns that they need, and that must be stored
+    /// before decoding goes on.
     pub unseen: Unseen,
 }
 
@@ -261,13 +277,34 @@ impl TopicRows {
     }
 
     /// Decodes `[from, end)` of a partition, at most about `max_bytes` of log at once. CPU-bound and blocking. Stops
-    /// before a record whose schema is not stored yet, and names it.
+    /// before a record whose schema, or a column of which, is not stored yet, and names it.
     pub fn decode(
         &self,
         partition: PartitionId,
         from: Offset,
         end: Offset,
         max_bytes: usize,
+    ) -> Result<DecodedRows, RowsError> {
+        self.decode_with(partition, from..end, max_bytes, NewFields::Stop)
+    }
+
+    /// The same, but does not stop for columns that are not stored: they are left out, as the table does not have them.
+    pub(crate) fn decode_known(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        end: Offset,
+        max_bytes: usize,
+    ) -> Result<DecodedRows, RowsError> {
+        self.decode_with(partition, from..end, max_bytes, NewFields::Hide)
+    }
+
+    fn decode_with(
+        &self,
+        partition: PartitionId,
+        range: Range<Offset>,
+        max_bytes: usize,
+        new_fields: NewFields,
     ) -> Result<DecodedRows, RowsError> {
         let Inner { topics, topic, layout, .. } = &*self.0;
         let unknown = || topics::ReadError::UnknownPartition { topic: topic.name.to_string(), partition };
@@ -276,12 +313,12 @@ impl TopicRows {
         if handle.topic().id != topic.id {
             return Err(unknown().into());
         }
-        if from >= end {
-            return Ok(DecodedRows::empty(partition, from));
+        if range.is_empty() {
+            return Ok(DecodedRows::empty(partition, range.start));
         }
-        let read = handle.read(from, end, max_bytes)?;
+        let read = handle.read(range.start, range.end, max_bytes)?;
         let limit = topics.settings().decompressed_bytes_max;
-        range::decode(layout, topic.name.as_str(), partition, from..end, &read, limit)
+        range::decode(layout, (topic.name.as_str(), partition), range, &read, limit, new_fields)
     }
 }
 
@@ -351,37 +388,45 @@ fn part(
                 )));
             }
             let eras =
-                switches.iter().map(|s| (s.clone(), compile(registry, s.schema_id, section))).collect();
+                switches.iter().map(|s| (s.clone(), compile(registry, s.schema_id, section, side))).collect();
             Part::eras(side, eras).map_err(misconfigured)
         }
         Section::SchemaIdPrefix => {
             let named =
-                switches.named(side).iter().map(|n| (n.clone(), compile_named(registry, n))).collect();
+                switches.named(side).iter().map(|n| (n.clone(), compile_named(registry, n, side))).collect();
             Part::named(side, named, registry.clone()).map_err(misconfigured)
         }
-        Section::JsonInfer => Err(RowsError::Misconfigured(format!(
-            "topic {name}: mode json_infer is not served yet: register a JSON schema and use value_schema_latest"
-        ))),
+        Section::JsonInfer => Ok(Part::inferred(switches.inferred.clone().unwrap_or_default())),
     }
 }
 
 /// Compiles a schema as a mode says; the error says why no columns can be made of it.
-pub fn compile(registry: &schemas::Registry, id: SchemaId, section: &Section) -> Result<Decoder, String> {
+pub fn compile(
+    registry: &schemas::Registry,
+    id: SchemaId,
+    section: &Section,
+    side: Side,
+) -> Result<Decoder, String> {
     let protobuf_name = match section {
         Section::SchemaLatest(latest) => latest.protobuf_name.clone(),
         _ => None,
     };
     let schema = registry.resolve(id).map_err(|error| error.to_string())?;
-    Decoder::new(&schema, &DecodeOptions { protobuf_name }).map_err(|error| error.to_string())
+    Decoder::new(&schema, &options(protobuf_name, side)).map_err(|error| error.to_string())
 }
 
-fn compile_named(registry: &schemas::Registry, named: &RecordSchema) -> Result<Decoder, String> {
+/// A key may be a single value, whose column is `redpanda.key` itself.
+fn options(protobuf_name: Option<String>, side: Side) -> DecodeOptions {
+    DecodeOptions { protobuf_name, bare_name: (side == Side::Key).then(|| metadata::KEY.to_owned()) }
+}
+
+fn compile_named(registry: &schemas::Registry, named: &RecordSchema, side: Side) -> Result<Decoder, String> {
     let schema = registry.resolve(named.id).map_err(|error| error.to_string())?;
     let protobuf_name = match named.indexes.is_empty() {
         true => None,
         false => Some(protobuf_message(&schema, &named.indexes).map_err(|error| error.to_string())?),
     };
-    Decoder::new(&schema, &DecodeOptions { protobuf_name }).map_err(|error| error.to_string())
+    Decoder::new(&schema, &options(protobuf_name, side)).map_err(|error| error.to_string())
 }
 
 fn switches_of(topics: &topics::Topics, topic: &topics::TopicInfo) -> Result<SchemaSwitches, RowsError> {
@@ -400,3 +445,6 @@ mod log_tests;
 
 #[cfg(test)]
 mod mode_tests;
+
+#[cfg(test)]
+mod inferred_tests;

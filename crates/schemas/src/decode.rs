@@ -22,11 +22,16 @@ mod plan;
 mod protobuf;
 mod refused;
 mod restrictions;
+mod varint;
 
 use column::StructColumn;
 use refused::Refused;
 
 pub use avro::ALIASES_KEY;
+pub use json::inferred::{
+    Era, INFERRED_COLUMNS_MAX, INFERRED_DEPTH_MAX, INFERRED_NAME_BYTES_MAX, Inferred, InferredRows, Shape,
+};
+pub use protobuf::FIELD_KEY;
 
 /// Longest value that is decoded, in bytes.
 pub const VALUE_BYTES_MAX: usize = 32 << 20;
@@ -89,6 +94,8 @@ pub struct Decoded {
 pub struct DecodeOptions {
     /// Full name of the message that values hold; none: the first one of the file.
     pub protobuf_name: Option<String>,
+    /// What the one column is called of a schema that is no record, message or object; none: such a schema is refused.
+    pub bare_name: Option<String>,
 }
 
 /// The full name of the message that a value's message indexes (see [`crate::wire`]) stand for, to be given as
@@ -131,8 +138,8 @@ impl Decoder {
             return Err(unsupported("`protobuf_name` is for schemas of type PROTOBUF".into()));
         }
         let format = match schema.schema_type {
-            SchemaType::Avro => Format::Avro(avro::Plan::compile(resolved)?),
-            SchemaType::Json => Format::Json(plan::Plan::compile(resolved)?),
+            SchemaType::Avro => Format::Avro(avro::Plan::compile(resolved, options)?),
+            SchemaType::Json => Format::Json(plan::Plan::compile(resolved, options)?),
             SchemaType::Protobuf => Format::Protobuf(protobuf::Plan::compile(resolved, options)?),
         };
         Ok(Self(Arc::new(format)))
@@ -147,6 +154,15 @@ impl Decoder {
         }
     }
 
+    /// Whether the schema is no record, message or object, but one value: there is one column.
+    pub fn is_bare(&self) -> bool {
+        match &*self.0 {
+            Format::Avro(plan) => plan.is_bare,
+            Format::Json(plan) => plan.is_bare,
+            Format::Protobuf(_) => false,
+        }
+    }
+
     /// Decodes bare values, without the prefix of [`crate::wire`]; `None` is a null value (a tombstone), rejected as
     /// such. (A JSON value may have the prefix, since no JSON begins like it; the id in it is not looked at.)
     ///
@@ -156,23 +172,25 @@ impl Decoder {
     /// a member occurs twice, both must fit and the last one counts.
     pub fn decode(&self, values: &[Option<&[u8]>]) -> Decoded {
         match &*self.0 {
-            Format::Avro(plan) => rows(&plan.columns, values, |root, bytes| avro::record(plan, root, bytes)),
+            Format::Avro(plan) => {
+                rows(&plan.columns, values, |root, _, bytes| avro::record(plan, root, bytes))
+            }
             Format::Protobuf(plan) => {
-                rows(&plan.columns, values, |root, bytes| protobuf::record(plan, root, bytes))
+                rows(&plan.columns, values, |root, _, bytes| protobuf::record(plan, root, bytes))
             }
             Format::Json(plan) => {
                 let mut unescaped = Vec::new();
-                rows(&plan.columns, values, |root, bytes| json::record(plan, root, bytes, &mut unescaped))
+                rows(&plan.columns, values, |root, _, bytes| json::record(plan, root, bytes, &mut unescaped))
             }
         }
     }
 }
 
-/// Reads each value as a row with `read`.
+/// Reads each value as a row with `read`, which is told the value's index.
 fn rows(
     columns: &SchemaRef,
     values: &[Option<&[u8]>],
-    mut read: impl FnMut(&mut StructColumn, &[u8]) -> refused::Fit,
+    mut read: impl FnMut(&mut StructColumn, usize, &[u8]) -> refused::Fit,
 ) -> Decoded {
     let capacity = values.len().min(RESERVED_VALUES_MAX / columns.fields().len().max(1));
     let mut root = StructColumn::new(columns.fields(), capacity);
@@ -185,7 +203,7 @@ fn rows(
                 "the value has {} bytes, more than {VALUE_BYTES_MAX}",
                 bytes.len()
             ))),
-            Some(bytes) => read(&mut root, bytes),
+            Some(bytes) => read(&mut root, row, bytes),
         };
         if let Err(refused) = read {
             root.truncate(kept);

@@ -15,8 +15,8 @@ mod validity;
 pub mod wire;
 
 pub use decode::{
-    ALIASES_KEY as AVRO_ALIASES_KEY, DecodeOptions, Decoded, Decoder, RejectCode, Rejected, SetupError,
-    protobuf_message,
+    ALIASES_KEY as AVRO_ALIASES_KEY, DecodeOptions, Decoded, Decoder, Era, FIELD_KEY as PROTOBUF_FIELD_KEY,
+    Inferred, InferredRows, RejectCode, Rejected, SetupError, Shape, protobuf_message,
 };
 pub use encode::{EncodeError, encode_rows, json_schema_of};
 pub use registry::{

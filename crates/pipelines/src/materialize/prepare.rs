@@ -1,6 +1,7 @@
 //! A topic made ready to be a table: what its rows depend on is stored, its columns are known, its table is there.
 //!
-//! Owns: the order of these steps; finding the first schema that records bear; creating and evolving tables.
+//! Owns: the order of these steps; finding the first schema that records bear, or the columns that a table is partitioned
+//! by; creating and evolving tables.
 //! Does not own: decoding (queries/rows), the rules of evolution (tables), what is stored (`switches`).
 //! Invariants: a table is never made before its columns are known; a table that cannot take them stops with the reason.
 
@@ -37,20 +38,44 @@ pub(crate) async fn prepare(duties: &Duties, info: &Arc<TopicInfo>) -> Result<Pr
     switches::follow(duties, info, &settings).await?;
     let mut rows = switches::topic_rows(duties, info).await?;
     if settings.mode.value == Section::SchemaIdPrefix && rows.has_no_fields() {
-        find_first_schema(duties, info, &rows).await?;
+        let found = search(duties, info, &rows).await?;
+        found.map_err(|records| Trouble::Waiting(waits_for_ids(info, records)))?;
         rows = switches::topic_rows(duties, info).await?;
     }
+    let tables = &duties.deps.tables;
+    let (ident, partitioning) = (settings.table(tables), settings.partitioning(tables));
+    let table = loop {
+        let why = match ensure_table(duties, &ident, rows.columns(), partitioning).await {
+            Err(Trouble::Stopped(_, why)) if settings.mode.value == Section::JsonInfer => why,
+            made => break made?,
+        };
+        if exists(duties, &ident).await? {
+            return Err(Trouble::Stopped(State::Paused, why));
+        }
+        // A column that the table is to be partitioned by may be in a record.
+        if let Err(records) = search(duties, info, &rows).await? {
+            let why = format!("{why}; {records} offsets were looked through for it");
+            return Err(Trouble::Waiting(why));
+        }
+        rows = switches::topic_rows(duties, info).await?;
+    };
     let stored = switches::stored(duties, info);
     let switches = switches::parse(info, stored.as_ref())?;
-    let tables = &duties.deps.tables;
-    let table =
-        ensure_table(duties, &settings.table(tables), rows.columns(), settings.partitioning(tables)).await?;
     Ok(Prepared { stored, switches, rows, table })
 }
 
-/// Looks through the log for records whose schemas are in the registry. As long as there are none, the producers are
-/// not what the topic's mode expects, or there are none yet: nothing is rejected for that.
-async fn find_first_schema(duties: &Duties, info: &TopicInfo, rows: &TopicRows) -> Result<(), Trouble> {
+async fn exists(duties: &Duties, ident: &TableIdent) -> Result<bool, Trouble> {
+    match duties.deps.tables.load(ident).await {
+        Ok(_) => Ok(true),
+        Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Looks through the log for a record whose schema is in the registry, or has fields without a column, and stores what
+/// it finds. As long as there is none, the producers are not what the topic's mode expects, or there are none yet:
+/// nothing is rejected for that. Otherwise how many offsets were looked through.
+async fn search(duties: &Duties, info: &TopicInfo, rows: &TopicRows) -> Result<Result<(), Offset>, Trouble> {
     let registered = *duties.deps.registry.watch().borrow();
     let link = duties.table_link(info.id);
     // What was looked through before does not change, unless schemas have come since.
@@ -71,7 +96,8 @@ async fn find_first_schema(duties: &Duties, info: &TopicInfo, rows: &TopicRows) 
             let decode = move || rows.decode(index, from, end, bytes);
             let decoded = duties.deps.compute.spawn_blocking(decode).await??;
             if !decoded.unseen.is_empty() {
-                return switches::note(duties, info, &decoded.unseen).await;
+                // There is no table: what is found holds from the beginning.
+                return switches::note(duties, info, &decoded.unseen, &BTreeMap::new()).await.map(Ok);
             }
             if decoded.next <= from {
                 break;
@@ -84,7 +110,7 @@ async fn find_first_schema(duties: &Duties, info: &TopicInfo, rows: &TopicRows) 
     if let Some(link) = link {
         *link.searched.lock() = crate::materialize::link::Searched { registered, to: searched };
     }
-    Err(Trouble::Waiting(waits_for_ids(info, records)))
+    Ok(Err(records))
 }
 
 fn waits_for_ids(info: &TopicInfo, records: Offset) -> String {

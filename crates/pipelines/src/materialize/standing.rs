@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base::{Offset, PartitionId, TopicId};
 use bytes::Bytes;
-use queries::mode::{InvalidRecords, Side};
+use queries::mode::InvalidRecords;
 use queries::{SchemaSwitches, TopicRows};
 use tables::commit::{LogFacts, LogJudgement, judge_log};
 use tables::{CatalogError, Position, Progress, Recorded, SourceId, Table, TableIdent};
@@ -120,8 +120,7 @@ impl Standing {
                 begin: if self.positions.contains_key(&index) { 0 } else { self.rows.begin(index) },
                 stable: cut.stable(self.info.id, index),
             };
-            let switches = [Side::Key, Side::Value].into_iter().flat_map(|side| self.switches.of(side));
-            Range::of(facts, switches.filter_map(|s| s.starts.get(&index).copied()))
+            Range::of(facts, self.switches.starts(index))
         };
         self.partitions.iter().filter_map(plan).collect()
     }
@@ -129,6 +128,16 @@ impl Standing {
     /// Next offset of a partition.
     pub(crate) fn next(&self, partition: &Partition) -> Offset {
         self.recorded(partition.index()).unwrap_or_else(|| partition.marks().log_start)
+    }
+
+    /// Next offset of every partition.
+    pub(crate) fn stands(&self) -> BTreeMap<PartitionId, Offset> {
+        self.partitions.iter().map(|partition| (partition.index(), self.next(partition))).collect()
+    }
+
+    /// Whether the first records are still to say which columns there are: nobody waits for that longer than need be.
+    pub(crate) fn has_no_columns_yet(&self) -> bool {
+        self.rows.has_no_fields() && self.table.current_snapshot_id().is_none()
     }
 
     fn recorded(&self, index: PartitionId) -> Option<Offset> {

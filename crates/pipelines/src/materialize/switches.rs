@@ -1,6 +1,7 @@
 //! What the rows of a topic depend on besides its records, stored in the log.
 //!
-//! Owns: following subjects, noting schemas that records bear, where a table without a backfill begins.
+//! Owns: following subjects, noting schemas that records bear and columns of JSON without a schema, where a table without
+//! a backfill begins.
 //! Does not own: what the stored values mean (queries/rows).
 //! Invariants: all of it is durable before any record is read with it; lists only grow.
 
@@ -92,10 +93,24 @@ pub(crate) async fn is_behind(
     false
 }
 
-/// Stores schemas that records bear.
-pub(crate) async fn note(duties: &Duties, info: &TopicInfo, unseen: &Unseen) -> Result<(), Trouble> {
+/// Stores schemas that records bear, and columns that they need. `stands`: the offsets that the table has next; new
+/// columns hold from there on, for what is committed was decoded without them.
+pub(crate) async fn note(
+    duties: &Duties,
+    info: &TopicInfo,
+    unseen: &Unseen,
+    stands: &BTreeMap<PartitionId, Offset>,
+) -> Result<(), Trouble> {
     note_schemas(duties, info, Side::Key, &unseen.keys).await?;
-    note_schemas(duties, info, Side::Value, &unseen.values).await
+    note_schemas(duties, info, Side::Value, &unseen.values).await?;
+    let Some(grown) = &unseen.grown else { return Ok(()) };
+    let mut taken = false;
+    change(duties, info, |switches| {
+        taken = switches.inferred.get_or_insert_default().take(grown, stands);
+    })
+    .await?;
+    tracing::info!(topic = %info.name, era = grown.era, taken, "the topic's records have further fields");
+    Ok(())
 }
 
 /// What would be stored if a topic had these properties: its latest schemas, all of them from the beginning.
@@ -168,7 +183,7 @@ async fn switch_to(
     id: SchemaId,
 ) -> Result<(), Trouble> {
     let registry = duties.deps.registry.clone();
-    let usable = |id: SchemaId| compile(&registry, id, settings.mode.section(side)).is_ok();
+    let usable = |id: SchemaId| compile(&registry, id, settings.mode.section(side), side).is_ok();
     let ends = || appended(duties, info);
     change(duties, info, |switches| {
         let switches = switches.of_mut(side);

@@ -3,6 +3,8 @@
 mod node;
 
 mod failpoints;
+mod formats;
+mod json_infer;
 mod materialize;
 mod publish;
 mod recovery;

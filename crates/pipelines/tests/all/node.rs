@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, Int32Array, Int64Array};
+use arrow::array::{Array, Int32Array, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base::{SharedClock, Supervisor, SystemClock};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -228,6 +229,34 @@ impl Node {
     }
 
     async fn query(&self, sql: &str, freshness: &str) -> Vec<Vec<Option<i64>>> {
+        let mut found = Vec::new();
+        for batch in self.batches(sql, freshness).await {
+            for row in 0..batch.num_rows() {
+                found.push(batch.columns().iter().map(|column| integer(column, row)).collect());
+            }
+        }
+        found
+    }
+
+    /// Values of all columns as text, with spaces between; nothing for null.
+    pub(crate) async fn shown(&self, sql: &str, freshness: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for batch in self.batches(sql, freshness).await {
+            let options = FormatOptions::default();
+            let shown: Vec<_> = batch
+                .columns()
+                .iter()
+                .map(|c| ArrayFormatter::try_new(c, &options).expect("shown"))
+                .collect();
+            for row in 0..batch.num_rows() {
+                let values: Vec<String> = shown.iter().map(|column| column.value(row).to_string()).collect();
+                found.push(values.join(" "));
+            }
+        }
+        found
+    }
+
+    pub(crate) async fn batches(&self, sql: &str, freshness: &str) -> Vec<RecordBatch> {
         let mut session = self.engine.session(SessionSettings {
             user: "test".into(),
             database: "frazil".into(),
@@ -238,10 +267,7 @@ impl Node {
         let Answer::Rows { mut rows, .. } = answer else { panic!("{sql} gives no rows") };
         let mut found = Vec::new();
         while let Some(batch) = rows.next().await {
-            let batch = batch.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-            for row in 0..batch.num_rows() {
-                found.push(batch.columns().iter().map(|column| integer(column, row)).collect());
-            }
+            found.push(batch.unwrap_or_else(|e| panic!("{sql}: {e:?}")));
         }
         found
     }

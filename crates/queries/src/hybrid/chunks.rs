@@ -88,7 +88,7 @@ impl TailChunks {
             Found::Chunk(chunk) => return slice(&chunk.batches, from, chunk.next.min(end), chunk.next),
             Found::Gap(next) => next.map_or(end, |n| n.min(end)),
         };
-        let decoded = rows.decode(partition, from, stop, DECODE_BYTES)?;
+        let decoded = rows.decode_known(partition, from, stop, DECODE_BYTES)?;
         if decoded.next <= from && !decoded.unseen.is_empty() {
             // Which columns a schema brings is not decided before it is stored: what it is in is read after that.
             return Ok(TailRows { batches: Vec::new(), next: end });

@@ -86,7 +86,12 @@ fn widens(from: &DataType, to: &DataType) -> bool {
             | (Float32, Float64)
             | (Utf8 | Utf8View | LargeUtf8, Utf8 | LargeUtf8)
             | (Binary | BinaryView | LargeBinary, Binary | LargeBinary)
-    ) || matches!((from, to), (Timestamp(a, Some(_)), Timestamp(b, Some(_))) if a == b)
+    ) || match (from, to) {
+        (Timestamp(a, Some(_)), Timestamp(b, Some(_))) => a == b,
+        // As the table's writer does: the time in UTC.
+        (Timestamp(a, Some(zone)), Timestamp(b, None)) => a == b && zone.as_ref() == "+00:00",
+        _ => false,
+    }
 }
 
 #[cfg(test)]

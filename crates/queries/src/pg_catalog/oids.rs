@@ -3,7 +3,7 @@
 //! Owns: the mapping Arrow type → PostgreSQL type, for catalogs and for the wire.
 //! Does not own: text and binary forms of values.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
 /// A built-in type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,20 @@ pub fn by_name(name: &str) -> Option<PgType> {
     TYPES.iter().copied().find(|t| t.name == name || t.sql_name == name)
 }
 
+/// What a column is in PostgreSQL.
+pub fn of_field(field: &Field) -> ColumnType {
+    let uuid = |field: &Field| field.extension_type_name() == Some("arrow.uuid");
+    match (field.data_type(), by_name("uuid")) {
+        (DataType::FixedSizeBinary(16), Some(base)) if uuid(field) => {
+            ColumnType { oid: base.oid, modifier: -1, base, array: false }
+        }
+        (DataType::List(element), Some(base)) if uuid(element) => {
+            ColumnType { oid: base.array, modifier: -1, base, array: true }
+        }
+        (data_type, _) => of_arrow(data_type),
+    }
+}
+
 /// What a column of an Arrow type is in PostgreSQL. Structs and maps are `json`.
 pub fn of_arrow(data_type: &DataType) -> ColumnType {
     let (name, modifier) = match data_type {
@@ -151,7 +165,7 @@ pub fn format_type(oid: u32, modifier: Option<i32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::{Field, TimeUnit};
+    use arrow::datatypes::TimeUnit;
     use std::sync::Arc;
 
     #[test]

@@ -133,7 +133,7 @@ fn class(catalog: &CatalogSnapshot, r: &Relation) -> Cells {
 
 fn attributes(r: &Relation) -> Vec<Cells> {
     let column = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
-        let t = oids::of_arrow(field.data_type());
+        let t = oids::of_field(field);
         let length = if t.array { -1 } else { t.base.length };
         let collation = if t.base.category == 'S' { DEFAULT_COLLATION_OID } else { 0 };
         vec![
@@ -281,7 +281,7 @@ fn information_rows(name: &str, catalog: &CatalogSnapshot) -> Vec<Cells> {
 
 fn information_columns(catalog: &CatalogSnapshot, r: &Relation) -> Vec<Cells> {
     let column = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
-        let t = oids::of_arrow(field.data_type());
+        let t = oids::of_field(field);
         let mut cells = vec![
             ("table_catalog", text(catalog.database.as_str())),
             ("table_schema", text(&*r.schema)),

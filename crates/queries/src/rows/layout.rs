@@ -14,23 +14,26 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use base::{Offset, PartitionId};
 use topics::batch::RecordView;
 
+use super::inferred::Grown;
 use super::metadata::{self, Metadata};
 use super::part::{Fitted, Misfit, Part};
 use super::{RecordSchema, RejectedRecord};
 use crate::mode::{HeaderValues, ValueLayout};
 
-/// Schemas that must be stored before decoding can go on.
+/// What must be stored before decoding can go on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// Those of keys, in the order in which they were met.
     pub keys: Vec<RecordSchema>,
     /// Those of values, in the order in which they were met.
     pub values: Vec<RecordSchema>,
+    /// Columns of JSON values without a schema.
+    pub grown: Option<Grown>,
 }
 
 impl Unseen {
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.values.is_empty()
+        self.keys.is_empty() && self.values.is_empty() && self.grown.is_none()
     }
 }
 
@@ -61,6 +64,8 @@ pub(super) struct Rows {
     pub(super) batch: Option<RecordBatch>,
     /// In offset order.
     pub(super) rejected: Vec<RejectedRecord>,
+    /// The first record something of which has no column yet.
+    pub(super) unfit: Option<Offset>,
 }
 
 impl Layout {
@@ -116,23 +121,29 @@ impl Layout {
         any
     }
 
+    /// Columns that have room for these records too; none when they have already.
+    pub(super) fn grown<'r>(&self, records: impl Iterator<Item = RecordView<'r>>) -> Option<Grown> {
+        self.value.grown(records.filter_map(|record| record.value))
+    }
+
     /// Turns records, which lie between two switches, to rows.
     pub(super) fn rows(&self, partition: PartitionId, records: &[RecordView<'_>]) -> Rows {
         let (mut value, mut key) = (self.value.fit(partition, records), self.key.fit(partition, records));
+        let unfit = value.unfit.map(|row| records[row].offset);
         let misfits = misfits(&mut value, &mut key);
         let mut rejected = Vec::with_capacity(misfits.len());
         for misfit in misfits {
             rejected.push(reject(partition, &records[misfit.row], misfit));
         }
         if value.rows.is_empty() {
-            return Rows { batch: None, rejected };
+            return Rows { batch: None, rejected, unfit };
         }
         let mut metadata = Metadata::new(partition, value.rows.len(), self.headers);
         for record in value.rows.iter().map(|row| &records[*row]) {
             metadata.push(record.offset, record.timestamp_ms, record.timestamp_type, record.headers.iter());
         }
         let batch = self.batch(metadata.finish(self.key_column(key)), value);
-        Rows { batch: Some(batch), rejected }
+        Rows { batch: Some(batch), rejected, unfit }
     }
 
     fn key_column(&self, key: Fitted) -> Option<ArrayRef> {
@@ -164,12 +175,12 @@ impl Layout {
     }
 }
 
-/// `redpanda.key`: as it is, as text, or a struct whose fields are all optional. None as long as no schema of keys is
+/// `redpanda.key`: as it is, as text, of the schema's type, or a struct whose fields are all optional. None as long as no schema of keys is
 /// known: a struct needs a field, and a column cannot become one later.
 fn key_field(key: &Part) -> Option<Field> {
     let fields = key.fields();
     let data_type = match key.has_fields() {
-        false => fields.first()?.data_type().clone(),
+        false => return fields.first().map(|field| field.as_ref().clone().with_name(metadata::KEY)),
         true if fields.is_empty() => return None,
         true => DataType::Struct(fields),
     };

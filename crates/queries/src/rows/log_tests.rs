@@ -64,7 +64,7 @@ impl Node {
         self.topics.append("trades", 0, batch).expect("append").await.expect("durable");
     }
 
-    async fn produce(&self, values: &[&str]) {
+    pub(super) async fn produce(&self, values: &[&str]) {
         let mut batch = BatchBuilder::new();
         values.iter().for_each(|value| batch.push(0, None, Some(value.as_bytes()), &[]));
         let batch = batch.build().expect("batch");

@@ -221,3 +221,30 @@ async fn a_schema_that_cannot_become_columns_pauses_or_rejects() {
     let rejected: Vec<_> = decoded.rejected.iter().map(|r| (r.offset, r.code, r.schema_id)).collect();
     assert_eq!(rejected, [(1, "unsupported_schema", Some(unusable))]);
 }
+
+#[tokio::test]
+async fn a_key_may_be_a_single_value() {
+    let node = Node::new();
+    let topic = node.create("key:mode=schema_id_prefix;value:mode=string");
+    let (number, fields) = (node.register_as("a", r#"{"type":"integer"}"#), node.register_as("b", QTY));
+    let stored = |ids: &[SchemaId]| SchemaSwitches { key_schemas: named(ids), ..SchemaSwitches::default() };
+    node.store(topic.id, stored(&[number, fields])).await;
+    let (one, two) = (framed(number, "7"), framed(fields, r#"{"qty":8}"#));
+    let value: Option<&[u8]> = Some(b"v");
+    node.append(&[(Some(&one), value, &[]), (None, value, &[]), (Some(&two), value, &[])]).await;
+    let rows = node.rows(&topic).expect("ready");
+    assert!(rows.differences()[0].contains("it has fields"), "{:?}", rows.differences());
+    let decoded = rows.decode(0, 0, 3, 1 << 20).expect("decodes");
+    let keys = member(&decoded.batches[0], "key");
+    let keys: Vec<_> = keys.as_primitive::<Int64Type>().iter().collect();
+    assert_eq!(keys, [Some(7), None]);
+    assert_eq!((decoded.rejected[0].offset, decoded.rejected[0].code), (2, "unsupported_schema"));
+
+    // The other way round the key is a struct.
+    node.store(topic.id, stored(&[fields, number])).await;
+    let decoded = node.rows(&topic).expect("ready").decode(0, 0, 3, 1 << 20).expect("decodes");
+    let keys = member(&decoded.batches[0], "key");
+    assert!(keys.is_null(0), "a record without a key");
+    assert_eq!(keys.as_struct().column(0).as_primitive::<Int64Type>().value(1), 8);
+    assert_eq!(decoded.rejected[0].offset, 0);
+}

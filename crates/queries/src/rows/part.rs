@@ -1,26 +1,25 @@
 //! A record's key or value as columns.
 //!
-//! Owns: which schema a record has (by its offset, or by the id it bears), decoding with it, putting rows of several
-//! schemas together in their order.
-//! Does not own: the columns of all schemas (`union`), turning values to them (`widen`), the format of a payload
-//! (schemas).
+//! Owns: which schema a record has (by its offset, or by the id it bears); key or value as bytes and text.
+//! Does not own: decoding records of several schemas (`mix`), the columns of all schemas (`union`), JSON without a schema
+//! (`inferred`), the format of a payload (schemas).
 //! Invariants: what becomes of a record depends on the record and on the stored switches alone; every record is a row
 //! or a misfit.
 
-use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, new_null_array};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, BinaryBuilder, StringBuilder};
 use arrow::datatypes::{DataType, Field, Fields};
 use base::{Offset, PartitionId, SchemaId};
 use schemas::{Decoder, RejectCode};
 use topics::batch::RecordView;
 
 use super::framing::{Framed, framed};
+use super::inferred::{Grown, InferredShape, InferredSource};
+use super::mix::Mix;
 use super::union::{Places, Target, Union};
-use super::{RecordSchema, SchemaSwitch, widen};
+use super::{RecordSchema, SchemaSwitch};
 use crate::mode::Side;
 
 /// How one side of records becomes columns.
@@ -32,6 +31,8 @@ pub(super) struct Part {
     pub(super) targets: Vec<Target>,
     /// Why fields of some schemas, or whole schemas, do not fit: for people.
     pub(super) differences: Vec<String>,
+    /// It is one column, because its schemas have no fields.
+    is_bare: bool,
 }
 
 #[derive(Debug)]
@@ -42,11 +43,13 @@ enum Source {
     Eras(Vec<(SchemaSwitch, Known)>),
     /// The schemas that records may name, in the order in which they were met.
     Named(Vec<(RecordSchema, Known)>, schemas::Registry),
+    /// JSON without a schema.
+    Inferred(Box<InferredSource>),
 }
 
 /// A schema that records have.
 #[derive(Debug)]
-enum Known {
+pub(super) enum Known {
     Decodable {
         decoder: Decoder,
         places: Places,
@@ -75,6 +78,8 @@ pub(super) struct Fitted {
     pub(super) absent: Vec<bool>,
     /// Ascending.
     pub(super) misfits: Vec<Misfit>,
+    /// The first row something of which has no column yet.
+    pub(super) unfit: Option<usize>,
 }
 
 /// A schema that can be compiled, or why it cannot.
@@ -92,16 +97,17 @@ impl Part {
     fn plain(side: Side, source: Source, data_type: DataType) -> Self {
         let mut union = Union::default();
         union.add(&Fields::from(vec![Field::new(side.as_str(), data_type, true)]));
-        Self { side, source, targets: union.targets(), differences: Vec::new() }
+        Self { side, source, targets: union.targets(), differences: Vec::new(), is_bare: true }
     }
 
     /// Schemas by the offsets from which they hold. The error says why not one of them can become columns.
     pub(super) fn eras(side: Side, eras: Vec<(SchemaSwitch, Compiled)>) -> Result<Self, String> {
         let ids = eras.iter().map(|(switch, _)| switch.schema_id).collect();
         let (switches, compiled): (Vec<_>, Vec<_>) = eras.into_iter().unzip();
-        let (known, targets, differences) = known(ids, compiled)?;
-        let source = Source::Eras(switches.into_iter().zip(known).collect());
-        Ok(Self { side, source, targets, differences })
+        let schemas = known(ids, compiled)?;
+        let source = Source::Eras(switches.into_iter().zip(schemas.known).collect());
+        let (targets, differences) = (schemas.targets, schemas.differences);
+        Ok(Self { side, source, targets, differences, is_bare: schemas.is_bare })
     }
 
     /// Schemas by what records say of them. The error says why not one of them can become columns.
@@ -111,14 +117,25 @@ impl Part {
         registry: schemas::Registry,
     ) -> Result<Self, String> {
         let (named, compiled): (Vec<_>, Vec<_>) = named.into_iter().unzip();
-        let (known, targets, differences) = known(named.iter().map(|n| n.id).collect(), compiled)?;
-        let source = Source::Named(named.into_iter().zip(known).collect(), registry);
-        Ok(Self { side, source, targets, differences })
+        let schemas = known(named.iter().map(|n| n.id).collect(), compiled)?;
+        let source = Source::Named(named.into_iter().zip(schemas.known).collect(), registry);
+        let (targets, differences) = (schemas.targets, schemas.differences);
+        Ok(Self { side, source, targets, differences, is_bare: schemas.is_bare })
+    }
+
+    /// JSON values without a schema.
+    pub(super) fn inferred(stored: InferredShape) -> Self {
+        let source = InferredSource::new(stored);
+        let mut union = Union::default();
+        union.add(source.fields());
+        let differences = source.difference().into_iter().collect();
+        let source = Source::Inferred(Box::new(source));
+        Self { side: Side::Value, source, targets: union.targets(), differences, is_bare: false }
     }
 
     /// Whether it has fields, rather than one column.
     pub(super) fn has_fields(&self) -> bool {
-        matches!(self.source, Source::Eras(_) | Source::Named(..))
+        !self.is_bare
     }
 
     /// Whether each record names its schema.
@@ -134,6 +151,15 @@ impl Part {
     pub(super) fn next_switch(&self, partition: PartitionId, offset: Offset) -> Option<Offset> {
         match &self.source {
             Source::Eras(eras) => eras.iter().map(|(s, _)| s.start(partition)).filter(|s| *s > offset).min(),
+            Source::Inferred(source) => source.next_era(partition, offset),
+            _ => None,
+        }
+    }
+
+    /// Columns that have room for these values too; none when they have already.
+    pub(super) fn grown<'r>(&self, values: impl Iterator<Item = &'r [u8]>) -> Option<Grown> {
+        match &self.source {
+            Source::Inferred(source) => source.grown(values),
             _ => None,
         }
     }
@@ -155,6 +181,7 @@ impl Part {
                 whole(Arc::new(bytes.finish()))
             }
             Source::Text => self.text_of(records),
+            Source::Inferred(source) => source.fit(partition, records),
             Source::Eras(eras) => {
                 let offset = records.first().map_or(0, |record| record.offset);
                 // The first switch holds from 0 on, so the fallback is for a stored value that says otherwise.
@@ -223,6 +250,7 @@ impl Hash for Part {
         std::mem::discriminant(&self.source).hash(state);
         match &self.source {
             Source::Bytes | Source::Text => {}
+            Source::Inferred(source) => source.hash(state),
             Source::Eras(eras) => eras.iter().for_each(|(switch, _)| switch.hash(state)),
             Source::Named(named, _) => named.iter().for_each(|(schema, _)| schema.hash(state)),
         }
@@ -243,23 +271,38 @@ fn whole(column: ArrayRef) -> Fitted {
         rows: (0..rows).collect(),
         absent: vec![false; rows],
         misfits: Vec::new(),
+        unfit: None,
     }
 }
 
-/// Puts schemas together. The error, when there are schemas and none can be used, is the newest one's.
-fn known(
-    ids: Vec<SchemaId>,
-    compiled: Vec<Compiled>,
-) -> Result<(Vec<Known>, Vec<Target>, Vec<String>), String> {
+/// Schemas put together.
+struct Schemas {
+    known: Vec<Known>,
+    targets: Vec<Target>,
+    differences: Vec<String>,
+    is_bare: bool,
+}
+
+/// Puts schemas together. The error, when there are schemas and none can be used, is the newest one's. The first one
+/// says whether there are fields or one column: that cannot change later.
+fn known(ids: Vec<SchemaId>, compiled: Vec<Compiled>) -> Result<Schemas, String> {
     let mut union = Union::default();
     let (mut all, mut differences) = (Vec::with_capacity(ids.len()), Vec::new());
-    let (mut usable, mut last_error) = (false, None);
+    let (mut is_bare, mut last_error) = (None, None);
     for (id, compiled) in ids.into_iter().zip(compiled) {
+        let compiled = compiled.and_then(|decoder| match *is_bare.get_or_insert(decoder.is_bare()) {
+            is_bare if is_bare == decoder.is_bare() => Ok(decoder),
+            true => {
+                Err(format!("schema {id}: it has fields; the table has one column since an earlier schema"))
+            }
+            false => {
+                Err(format!("schema {id}: it has no fields; the table has some since an earlier schema"))
+            }
+        });
         all.push(match compiled {
             Ok(decoder) => {
                 let added = union.add(decoder.columns().fields());
                 differences.extend(added.differences.iter().map(|d| format!("schema {id}: {d}")));
-                usable = true;
                 Known::Decodable { decoder, places: added.places }
             }
             Err(reason) => {
@@ -270,200 +313,12 @@ fn known(
         });
     }
     match last_error {
-        Some(reason) if !usable => Err(reason),
-        _ => Ok((all, union.targets(), differences)),
-    }
-}
-
-/// Records of several schemas on their way to columns.
-struct Mix<'p> {
-    side: Side,
-    targets: &'p [Target],
-    groups: BTreeMap<RecordSchema, Group<'p>>,
-    absent: Vec<usize>,
-    misfits: Vec<Misfit>,
-}
-
-#[derive(Default)]
-struct Group<'p> {
-    rows: Vec<usize>,
-    payloads: Vec<Option<&'p [u8]>>,
-}
-
-/// Rows of one schema, in the columns of all.
-struct Piece {
-    columns: Vec<ArrayRef>,
-    /// Rows of the chunk, ascending.
-    rows: Vec<usize>,
-    absent: bool,
-}
-
-impl<'p> Mix<'p> {
-    fn new(side: Side, targets: &'p [Target]) -> Self {
-        Self { side, targets, groups: BTreeMap::new(), absent: Vec::new(), misfits: Vec::new() }
-    }
-
-    fn push<'r: 'p>(&mut self, schema: &RecordSchema, row: usize, payload: Option<&'r [u8]>) {
-        if payload.is_none() {
-            return self.absent(row, Some(schema.id));
-        }
-        if !self.groups.contains_key(schema) {
-            self.groups.insert(schema.clone(), Group::default());
-        }
-        if let Some(group) = self.groups.get_mut(schema) {
-            group.rows.push(row);
-            group.payloads.push(payload);
-        }
-    }
-
-    /// A record without that side: a key may be missing, a value may not.
-    fn absent(&mut self, row: usize, schema_id: Option<SchemaId>) {
-        match self.side {
-            Side::Key => self.absent.push(row),
-            Side::Value => self.misfits.push(Misfit {
-                row,
-                code: RejectCode::NullValue.as_str(),
-                message: "the record has no value, and its columns come from one".to_owned(),
-                schema_id,
-            }),
-        }
-    }
-
-    fn finish<'k>(mut self, find: impl Fn(&RecordSchema) -> Option<&'k Known>) -> Fitted {
-        let mut pieces = Vec::with_capacity(self.groups.len() + 1);
-        for (schema, group) in std::mem::take(&mut self.groups) {
-            let id = schema.id;
-            match find(&schema) {
-                Some(Known::Decodable { decoder, places }) => {
-                    pieces.push(self.decode(id, &group, decoder, places))
-                }
-                Some(Known::Unusable(reason)) => {
-                    self.refuse(
-                        id,
-                        &group.rows,
-                        "unsupported_schema",
-                        &format!("no columns can be made of it: {reason}"),
-                    );
-                }
-                None => {
-                    let message = format!("schema {id} is not in the registry");
-                    self.refuse(id, &group.rows, "unknown_schema_id", &message);
-                }
-            }
-        }
-        if !self.absent.is_empty() {
-            let nulls = |t: &Target| new_null_array(t.field.data_type(), self.absent.len());
-            let columns = self.targets.iter().map(nulls).collect();
-            pieces.push(Piece { columns, rows: std::mem::take(&mut self.absent), absent: true });
-        }
-        self.misfits.sort_by_key(|misfit| misfit.row);
-        let mut fitted = in_order(pieces, self.targets);
-        fitted.misfits = self.misfits;
-        fitted
-    }
-
-    fn refuse(&mut self, id: SchemaId, rows: &[usize], code: &'static str, message: &str) {
-        let misfit =
-            |row: &usize| Misfit { row: *row, code, message: message.to_owned(), schema_id: Some(id) };
-        self.misfits.extend(rows.iter().map(misfit));
-    }
-
-    fn decode(&mut self, id: SchemaId, group: &Group<'_>, decoder: &Decoder, places: &Places) -> Piece {
-        let decoded = decoder.decode(&group.payloads);
-        let side = match self.side {
-            Side::Key => "key: ",
-            Side::Value => "",
-        };
-        let rejected = decoded.rejected.into_iter().map(|r| (r.row, r.code.as_str(), r.message));
-        let mut misfits: Vec<(usize, &'static str, String)> = rejected.collect();
-        let columns = self.widen(&decoded.batch, places, &mut misfits);
-        let wrong: Vec<usize> = misfits.iter().map(|(row, ..)| *row).collect();
-        self.misfits.extend(misfits.into_iter().map(|(row, code, message)| Misfit {
-            row: group.rows[row],
-            code,
-            message: format!("{side}{message}"),
-            schema_id: Some(id),
-        }));
-        let fits = |(row, _): &(usize, &usize)| wrong.binary_search(row).is_err();
-        let rows = group.rows.iter().enumerate().filter(fits).map(|(_, row)| *row).collect();
-        Piece { columns, rows, absent: false }
-    }
-
-    /// Turns decoded rows to the columns of all schemas. Rows that do not fit join the misfits, sorted.
-    fn widen(
-        &self,
-        batch: &RecordBatch,
-        places: &Places,
-        misfits: &mut Vec<(usize, &'static str, String)>,
-    ) -> Vec<ArrayRef> {
-        let widened = widen::columns(batch, self.targets, places);
-        if !widened.misfits.is_empty() {
-            // Rows of the batch are the values that were not rejected: count them off to find a row's value.
-            let mut kept = Kept::new(misfits.iter().map(|(row, ..)| *row).collect());
-            let code = RejectCode::SchemaMismatch.as_str();
-            let found: Vec<_> =
-                widened.misfits.into_iter().map(|(row, message)| (kept.value(row), code, message)).collect();
-            misfits.extend(found);
-            misfits.sort_by_key(|(row, ..)| *row);
-        }
-        widened.columns
-    }
-}
-
-/// The rows of all pieces in the chunk's order.
-fn in_order(mut pieces: Vec<Piece>, targets: &[Target]) -> Fitted {
-    if pieces.len() == 1 {
-        let Piece { columns, rows, absent } = pieces.remove(0);
-        let absent = vec![absent; rows.len()];
-        return Fitted { columns, rows, absent, misfits: Vec::new() };
-    }
-    let mut order: Vec<(usize, usize, usize)> = Vec::new();
-    for (piece, part) in pieces.iter().enumerate() {
-        order.extend(part.rows.iter().enumerate().map(|(at, row)| (*row, piece, at)));
-    }
-    order.sort_unstable();
-    let places: Vec<(usize, usize)> = order.iter().map(|(_, piece, at)| (*piece, *at)).collect();
-    let column = |(index, target): (usize, &Target)| {
-        if places.is_empty() {
-            return new_null_array(target.field.data_type(), 0);
-        }
-        let arrays: Vec<&dyn Array> = pieces.iter().map(|piece| piece.columns[index].as_ref()).collect();
-        interleave(&arrays, &places).expect("all pieces have the targets' types")
-    };
-    Fitted {
-        columns: targets.iter().enumerate().map(column).collect(),
-        rows: order.iter().map(|(row, ..)| *row).collect(),
-        absent: order.iter().map(|(_, piece, _)| pieces[*piece].absent).collect(),
-        misfits: Vec::new(),
-    }
-}
-
-/// From rows that were kept to the values they came from. Asked in ascending order.
-struct Kept {
-    gaps: Vec<usize>,
-    passed: usize,
-}
-
-impl Kept {
-    fn new(gaps: Vec<usize>) -> Self {
-        Self { gaps, passed: 0 }
-    }
-
-    fn value(&mut self, kept: usize) -> usize {
-        while self.gaps.get(self.passed).is_some_and(|gap| *gap <= kept + self.passed) {
-            self.passed += 1;
-        }
-        kept + self.passed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_of_rows_are_found_again_among_gaps() {
-        let mut kept = Kept::new(vec![0, 1, 4]);
-        assert_eq!([0, 1, 2, 3].map(|row| kept.value(row)), [2, 3, 5, 6]);
+        Some(reason) if is_bare.is_none() => Err(reason),
+        _ => Ok(Schemas {
+            known: all,
+            targets: union.targets(),
+            differences,
+            is_bare: is_bare.unwrap_or(false),
+        }),
     }
 }

@@ -1,7 +1,7 @@
 //! Batches of the log as rows.
 //!
-//! Owns: walking the batches of a read, cutting them into chunks between two switches, stopping before a schema that is
-//! not stored yet.
+//! Owns: walking the batches of a read, cutting them into chunks between two switches, stopping before a schema, or
+//! columns of JSON, that are not stored yet.
 //! Does not own: reading the log, decoding values.
 //! Invariants: every offset in `[from, next)` is a row, a rejected record, or belongs to no record of a user.
 
@@ -29,14 +29,23 @@ struct Unpacked {
     fates: Fates,
 }
 
+/// What becomes of a JSON record that has fields without a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NewFields {
+    /// Decoding stops before it and says which columns it needs.
+    Stop,
+    /// They are left out.
+    Hide,
+}
+
 /// Decodes what was read of `range`. `limit` is the largest decompressed size of one batch, in bytes.
 pub(super) fn decode(
     layout: &Layout,
-    topic: &str,
-    partition: PartitionId,
+    (topic, partition): (&str, PartitionId),
     mut range: Range<Offset>,
     read: &ReadBatches,
     limit: usize,
+    new_fields: NewFields,
 ) -> Result<DecodedRows, RowsError> {
     let damaged = |(offset, error): (Offset, BatchError)| RowsError::Damaged {
         topic: topic.to_owned(),
@@ -50,34 +59,62 @@ pub(super) fn decode(
         range.end = stop;
         unpacked = unpack(&range, read, limit).map_err(damaged)?;
     }
+    let (mut out, unfit) = rows(layout, partition, &range, &unpacked, new_fields).map_err(damaged)?;
+    if let Some(unfit) = unfit.filter(|_| new_fields == NewFields::Stop) {
+        let records = unpacked.records.iter().flatten().map_while(Result::ok);
+        let grown = layout.grown(records.filter(|r| (unfit..range.end).contains(&r.offset)));
+        let stops = grown.is_some();
+        if stops {
+            range.end = unfit;
+            unpacked = unpack(&range, read, limit).map_err(damaged)?;
+        }
+        // A shape that did not grow has room: there is nothing to wait for.
+        (out, _) = rows(layout, partition, &range, &unpacked, NewFields::Hide).map_err(damaged)?;
+        out.unseen.grown = grown;
+    }
+    out.bytes_read = read.bytes.len();
+    out.unseen.keys = unseen.keys;
+    out.unseen.values = unseen.values;
+    Ok(out)
+}
+
+/// Decodes the records of a range, and says which is the first one that has fields without a column; if that is to
+/// stop it, what comes after is left out.
+fn rows(
+    layout: &Layout,
+    partition: PartitionId,
+    range: &Range<Offset>,
+    unpacked: &Unpacked,
+    new_fields: NewFields,
+) -> Result<(DecodedRows, Option<Offset>), (Offset, BatchError)> {
     let mut out = DecodedRows::empty(partition, range.start);
     out.next = unpacked.next;
     out.fates = unpacked.fates;
     out.last_hash = unpacked.last_hash;
-    out.bytes_read = read.bytes.len();
-    out.unseen = unseen;
-    let mut chunk: Vec<RecordView<'_>> = Vec::new();
+    let (mut chunk, mut unfit): (Vec<RecordView<'_>>, _) = (Vec::new(), None);
     let mut switch = layout.next_switch(partition, range.start);
     for record in unpacked.records.iter().flatten() {
-        let record =
-            record.map_err(|error| damaged((chunk.last().map_or(range.start, |r| r.offset), error)))?;
+        let record = record.map_err(|error| (chunk.last().map_or(range.start, |r| r.offset), error))?;
         if !range.contains(&record.offset) {
             continue;
         }
         let switched = switch.is_some_and(|start| record.offset >= start);
         if switched || chunk.len() == ROWS_MAX {
-            finish(layout, &mut chunk, &mut out);
+            unfit = unfit.or(finish(layout, &mut chunk, &mut out));
+            if unfit.is_some() && new_fields == NewFields::Stop {
+                return Ok((out, unfit));
+            }
         }
         if switched {
             switch = layout.next_switch(partition, record.offset);
         }
         chunk.push(record);
     }
-    finish(layout, &mut chunk, &mut out);
+    unfit = unfit.or(finish(layout, &mut chunk, &mut out));
     // What neither was passed over as a whole nor is a record has been compacted away.
     let found = out.fates.rows + out.rejected.len() as u64 + out.fates.control + out.fates.aborted;
     out.fates.compacted = (out.next - out.from).max(0).unsigned_abs().saturating_sub(found);
-    Ok(out)
+    Ok((out, unfit))
 }
 
 fn unpack(range: &Range<Offset>, read: &ReadBatches, limit: usize) -> Result<Unpacked, (Offset, BatchError)> {
@@ -136,14 +173,16 @@ fn unseen(layout: &Layout, range: &Range<Offset>, records: &[Records]) -> (Optio
     (stop, unseen)
 }
 
-/// Decodes the records of a chunk, which lie between two switches, and empties it.
-fn finish(layout: &Layout, chunk: &mut Vec<RecordView<'_>>, out: &mut DecodedRows) {
+/// Decodes the records of a chunk, which lie between two switches, and empties it. The first one that has fields
+/// without a column.
+fn finish(layout: &Layout, chunk: &mut Vec<RecordView<'_>>, out: &mut DecodedRows) -> Option<Offset> {
     if chunk.is_empty() {
-        return;
+        return None;
     }
     let mut rows = layout.rows(out.partition, chunk);
     out.fates.rows += rows.batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
     out.batches.extend(rows.batch);
     out.rejected.append(&mut rows.rejected);
     chunk.clear();
+    rows.unfit
 }

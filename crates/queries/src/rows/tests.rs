@@ -65,7 +65,7 @@ fn read(batches: &[Bytes], next: Offset) -> ReadBatches {
 }
 
 fn decode(layout: &Layout, from: Offset, end: Offset, read: &ReadBatches) -> DecodedRows {
-    range::decode(layout, "trades", 2, from..end, read, 1 << 20).expect("decodes")
+    range::decode(layout, ("trades", 2), from..end, read, 1 << 20, NewFields::Stop).expect("decodes")
 }
 
 fn together(layout: &Layout, rows: &DecodedRows) -> RecordBatch {
@@ -240,11 +240,14 @@ fn damage_is_named() {
     let layout = bytes();
     let mut bytes = BytesMut::from(&batch(4, &[Some("x")], Compression::None)[..]);
     bytes[61] = 0x7f;
-    let error = range::decode(&layout, "trades", 2, 4..5, &read(&[bytes.freeze()], 5), 1 << 20);
+    let error =
+        range::decode(&layout, ("trades", 2), 4..5, &read(&[bytes.freeze()], 5), 1 << 20, NewFields::Stop);
     let error = error.expect_err("damaged").to_string();
     assert!(error.starts_with("damaged batch at offset 4 of trades-2"), "{error}");
     let bomb = batch(0, &[Some(&"0".repeat(2 << 20))], Compression::Zstd);
-    assert!(range::decode(&layout, "trades", 2, 0..1, &read(&[bomb], 1), 1 << 20).is_err());
+    assert!(
+        range::decode(&layout, ("trades", 2), 0..1, &read(&[bomb], 1), 1 << 20, NewFields::Stop).is_err()
+    );
 }
 
 #[test]

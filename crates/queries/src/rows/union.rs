@@ -1,7 +1,7 @@
 //! The schemas of a topic's life as one set of columns.
 //!
-//! Owns: which column a field of a schema is (by name, or by a name it had before), and which type holds the values
-//! of all schemas where Iceberg allows a column to become it.
+//! Owns: which column a field of a schema is (by name, by a name it had before, or by the number of its Protobuf field),
+//! and which type holds the values of all schemas where Iceberg allows a column to become it.
 //! Does not own: turning values (`widen`), changing the table (tables, by the same rules).
 //! Invariants: adding a schema never removes a column and never narrows one; the same schemas in the same order give
 //! the same columns; every column is optional, since a later schema may lack it.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
-use tables::columns::FORMER_NAMES;
+use tables::columns::{EXTENSION_NAME, FORMER_NAMES};
 
 /// Structs, lists and maps lie in each other at most this deep: what lies deeper is one column for `union`, and the
 /// table refuses it by name.
@@ -29,6 +29,10 @@ pub(super) struct Column {
     name: String,
     /// Names it had before, oldest first.
     former: Vec<String>,
+    /// Message and number of its Protobuf field, by the newest schema.
+    number: Option<String>,
+    /// Arrow's extension type, when the first schema had one.
+    extension: Option<String>,
     shape: Shape,
 }
 
@@ -117,6 +121,8 @@ impl Union {
             id,
             name: field.name().clone(),
             former: Vec::new(),
+            number: number(field).map(str::to_owned),
+            extension: field.extension_type_name().map(str::to_owned),
             shape: Shape::Leaf(field.data_type().clone()),
         };
         if depth >= DEPTH_MAX {
@@ -187,14 +193,20 @@ impl Union {
     }
 }
 
-/// Which of the older columns a field is: the one of its name, or the one that is known by another of its names. A
-/// name that another field of the same schema has belongs to that one.
+/// Which of the older columns a field is: the one of its name, the one that is known by another of its names, or the one
+/// whose number it has in the same Protobuf message, if its type fits. A name that another field of the same schema has
+/// belongs to that one.
 fn find(older: &[Column], field: &Field, fields: &Fields) -> Option<usize> {
     let named = |name: &str| older.iter().position(|c| c.name == name);
     let free = |name: &str| fields.find(name).is_none();
     named(field.name())
         .or_else(|| aliases(field).iter().filter(|name| free(name)).find_map(|name| named(name)))
         .or_else(|| older.iter().position(|c| free(&c.name) && c.former.contains(field.name())))
+        .or_else(|| {
+            let number = number(field)?;
+            let same = |c: &Column| c.number.as_deref() == Some(number) && free(&c.name);
+            older.iter().position(|c| same(c) && c.may_become(field.data_type()))
+        })
 }
 
 impl Column {
@@ -207,8 +219,20 @@ impl Column {
         self.former.push(old);
     }
 
+    /// Whether values of a type can lie in it: of structs, lists and maps the parts are looked at when they are merged.
+    fn may_become(&self, newer: &DataType) -> bool {
+        match (&self.shape, newer) {
+            (Shape::Leaf(older), newer) => wider(older, newer).is_some(),
+            (Shape::Struct(_), DataType::Struct(_))
+            | (Shape::List(_), DataType::List(_))
+            | (Shape::Map(..), DataType::Map(..)) => true,
+            _ => false,
+        }
+    }
+
     /// Keeps the names under which other schemas may know the column.
     fn remember(&mut self, field: &Field) {
+        self.number = number(field).map(str::to_owned).or_else(|| self.number.take());
         for alias in aliases(field) {
             if alias != self.name && !self.former.contains(&alias) {
                 self.former.insert(0, alias);
@@ -236,11 +260,12 @@ impl Column {
                 (DataType::Map(Arc::new(entries), *sorted), vec![key, value])
             }
         };
-        let mut field = Field::new(&self.name, data_type, true);
+        let mut metadata = HashMap::new();
         if !self.former.is_empty() {
-            let names = serde_json::json!(self.former).to_string();
-            field = field.with_metadata(HashMap::from([(FORMER_NAMES.to_owned(), names)]));
+            metadata.insert(FORMER_NAMES.to_owned(), serde_json::json!(self.former).to_string());
         }
+        metadata.extend(self.extension.clone().map(|name| (EXTENSION_NAME.to_owned(), name)));
+        let field = Field::new(&self.name, data_type, true).with_metadata(metadata);
         Target { id: self.id, field: Arc::new(field), parts }
     }
 }
@@ -249,6 +274,11 @@ impl Column {
 fn aliases(field: &Field) -> Vec<String> {
     let text = field.metadata().get(schemas::AVRO_ALIASES_KEY);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Message and number of a Protobuf field.
+fn number(field: &Field) -> Option<&str> {
+    field.metadata().get(schemas::PROTOBUF_FIELD_KEY).map(String::as_str)
 }
 
 /// The type of both, when a column of the first may become it (Iceberg spec, "Schema Evolution": int to long, float to

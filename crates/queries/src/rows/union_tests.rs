@@ -124,3 +124,41 @@ fn columns_are_optional_at_every_level_but_keys_of_maps() {
     assert!(!entries.is_nullable() && !pair[0].is_nullable() && pair[1].is_nullable());
     assert!(target.parts[1].parts[0].field.is_nullable());
 }
+
+fn numbered(name: &str, data_type: DataType, number: &str) -> Field {
+    let key = schemas::PROTOBUF_FIELD_KEY.to_owned();
+    field(name, data_type).with_metadata(HashMap::from([(key, number.to_owned())]))
+}
+
+#[test]
+fn a_field_of_protobuf_is_known_by_its_number() {
+    let inner = |name: &str| DataType::Struct(vec![numbered(name, DataType::Int32, "I#1")].into());
+    let mut union = Union::default();
+    union.add(&vec![numbered("a", DataType::Int32, "M#1"), numbered("o", inner("x"), "M#2")].into());
+    let newer = [numbered("b", DataType::Int64, "M#1"), numbered("o", inner("y"), "M#2")];
+    let added = union.add(&newer.to_vec().into());
+    assert!(added.differences.is_empty());
+    let columns = union.targets();
+    assert_eq!(columns.len(), 2);
+    assert_eq!(columns[0].field.metadata()[FORMER_NAMES], r#"["a"]"#);
+    assert_eq!(columns[0].field.data_type(), &DataType::Int64);
+    assert_eq!(columns[1].parts[0].field.metadata()[FORMER_NAMES], r#"["x"]"#);
+    // Another message, a name that is still there, a type that does not fit: other columns.
+    union.add(&vec![numbered("c", DataType::Int64, "N#1")].into());
+    union.add(&vec![numbered("b", DataType::Int64, "M#3"), numbered("d", DataType::Int64, "M#1")].into());
+    union.add(&vec![numbered("e", DataType::Utf8, "M#2")].into());
+    let names: Vec<String> = union.targets().iter().map(|t| t.field.name().clone()).collect();
+    assert_eq!(names, ["e", "b", "d", "c", "o"]);
+}
+
+#[test]
+fn uuids_stay_uuids() {
+    let mark = HashMap::from([(EXTENSION_NAME.to_owned(), "arrow.uuid".to_owned())]);
+    let uuid = |name: &str| field(name, DataType::FixedSizeBinary(16)).with_metadata(mark.clone());
+    let mut union = Union::default();
+    union.add(&vec![uuid("u"), field("l", DataType::List(Arc::new(uuid("element"))))].into());
+    union.add(&vec![field("u", DataType::FixedSizeBinary(16))].into());
+    let targets = union.targets();
+    assert_eq!(targets[0].field.extension_type_name(), Some("arrow.uuid"));
+    assert_eq!(targets[1].parts[0].field.extension_type_name(), Some("arrow.uuid"));
+}

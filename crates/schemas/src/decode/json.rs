@@ -1,7 +1,7 @@
 //! JSON records into columns.
 //!
 //! Owns: walking a record along its plan, rejecting what does not fit.
-//! Does not own: the grammar of tokens (`scanner`, `number`), columns.
+//! Does not own: the grammar of tokens (`scanner`, `number`), columns, records without a schema (`inferred`).
 //! Invariants: a record that is rejected leaves no trace in any column.
 
 use serde_json::Value;
@@ -14,47 +14,63 @@ use super::plan::{Kind, Node, Object, Plan};
 use super::refused::{Fit, Refused, mismatch, prepend, prepend_index, too_large};
 use crate::{calendar, dialect};
 
+pub(super) mod inferred;
+mod names;
 mod scanner;
 
+pub(super) use names::Known;
+use names::Name;
 use scanner::Scanner;
 
 /// Length of Confluent's prefix: a zero byte and four bytes of schema id.
 const WIRE_PREFIX_BYTES: usize = 5;
-/// Members of one object whose order is remembered.
-const HABITS_MAX: usize = 4096;
-/// Longest name that is remembered.
-const HABIT_BYTES_MAX: usize = 256;
 
 /// Reads a value as the next row of `root`.
 pub(super) fn record(plan: &Plan, root: &mut StructColumn, bytes: &[u8], unescaped: &mut Vec<u8>) -> Fit {
+    let bytes = bare(bytes)?;
+    let mut walk = Walk { scanner: Scanner::new(bytes), unescaped, budget: Budget::of(bytes.len()) };
+    walk.scanner.space();
+    match (plan.root.fields.as_slice(), root.children.as_mut_slice()) {
+        ([member], [column]) if plan.is_bare => {
+            walk.value(&member.node, column, member.node.nullable, 0)
+                .map_err(|refused| refused.within(|path| prepend(path, &member.name)))?;
+            root.nulls.append_non_null();
+        }
+        _ if walk.scanner.peek() == Some(b'{') => walk.object(&plan.root, root, 1)?,
+        _ => return Err(walk.scanner.other_than("an object")),
+    }
+    walk.scanner.end()?;
+    match &plan.validator {
+        None => Ok(()),
+        Some(validator) => restrictions(validator, plan, bytes),
+    }
+}
+
+/// A value's text, without Confluent's prefix.
+fn bare(bytes: &[u8]) -> Fit<&[u8]> {
     // JSON cannot begin with a zero byte, so this is Confluent's wire format.
     let bytes = match bytes.first() {
         Some(0) => bytes.get(WIRE_PREFIX_BYTES..).unwrap_or_default(),
         _ => bytes,
     };
-    if let Err(error) = std::str::from_utf8(bytes) {
-        let message = format!("the value is no UTF-8 at byte {}", error.valid_up_to());
-        return Err(Refused::new(RejectCode::Malformed, message));
-    }
-    let mut walk = Walk { scanner: Scanner::new(bytes), unescaped, budget: Budget::of(bytes.len()) };
-    walk.scanner.space();
-    if walk.scanner.peek() != Some(b'{') {
-        return Err(walk.scanner.other_than("an object"));
-    }
-    walk.object(&plan.root, root, 1)?;
-    walk.scanner.end()?;
-    match &plan.validator {
-        None => Ok(()),
-        Some(validator) => restrictions(validator, &plan.root, bytes),
+    match std::str::from_utf8(bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => {
+            let message = format!("the value is no UTF-8 at byte {}", error.valid_up_to());
+            Err(Refused::new(RejectCode::Malformed, message))
+        }
     }
 }
 
 /// Holds a record against everything that its schema says.
 #[cold]
-fn restrictions(validator: &jsonschema::Validator, plan: &Object, bytes: &[u8]) -> Fit {
+fn restrictions(validator: &jsonschema::Validator, plan: &Plan, bytes: &[u8]) -> Fit {
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|e| Refused::new(RejectCode::Malformed, format!("not JSON: {e}")))?;
-    drop_absent(plan, &mut value);
+    match plan.root.fields.as_slice() {
+        [member] if plan.is_bare => drop_absent_within(&member.node, &mut value),
+        _ => drop_absent(&plan.root, &mut value),
+    }
     validator.validate(&value).map_err(|error| {
         let message: String = error.masked().to_string().chars().take(200).collect();
         let place = dialect::pointer(error.instance_path().as_str());
@@ -78,10 +94,10 @@ fn drop_absent(plan: &Object, value: &mut Value) {
 fn drop_absent_within(node: &Node, value: &mut Value) {
     match (&node.kind, value) {
         (Kind::Struct(object), value) => drop_absent(object, value),
-        (Kind::List(items), Value::Array(values)) => {
+        (Kind::List(items, _), Value::Array(values)) => {
             values.iter_mut().for_each(|v| drop_absent_within(items, v));
         }
-        (Kind::Map(values), Value::Object(members)) => {
+        (Kind::Map(values, _), Value::Object(members)) => {
             members.values_mut().for_each(|v| drop_absent_within(values, v));
         }
         _ => {}
@@ -93,7 +109,6 @@ struct Walk<'a, 's> {
     scanner: Scanner<'a>,
     /// Room for strings that are written with escapes.
     unescaped: &'s mut Vec<u8>,
-    /// For maps that are read again.
     budget: Budget,
 }
 
@@ -142,31 +157,16 @@ impl<'a> Walk<'a, '_> {
         position: usize,
         last: Option<usize>,
     ) -> Result<Option<usize>, Box<Refused>> {
-        self.scanner.space();
-        if let Some(expected) = habit.get(position)
-            && self.scanner.take(&expected.literal)
-        {
-            return Ok(expected.member);
-        }
-        // Members that are sometimes left out: the next ones in the schema's order are the best guess.
-        let next = last.map_or(0, |index| index + 1);
-        for (index, field) in plan.fields.iter().enumerate().skip(next).take(2) {
-            if self.scanner.take(&field.literal) {
-                learn(habit, position, &field.literal, Some(index));
-                return Ok(Some(index));
+        let at = (position, last);
+        match names::next(&mut self.scanner, &plan.fields, &plan.by_name, habit, at, self.unescaped)? {
+            Name::Known(index) => Ok(Some(index)),
+            Name::Unknown(name) if plan.closed => {
+                let name = name.text(self.unescaped);
+                let shown: String = String::from_utf8_lossy(name).chars().take(64).collect();
+                Err(mismatch(format!("the schema allows no member `{shown}`")))
             }
+            Name::Unknown(_) => Ok(None),
         }
-        let name = self.scanner.string("a member's name")?;
-        let bytes = name.text(self.unescaped);
-        let found = plan.by_name.get(bytes).copied();
-        if found.is_none() && plan.closed {
-            let shown: String = String::from_utf8_lossy(bytes).chars().take(64).collect();
-            return Err(mismatch(format!("the schema allows no member `{shown}`")));
-        }
-        if let Some(literal) = name.literal() {
-            learn(habit, position, literal, found);
-        }
-        Ok(found)
     }
 
     /// Reads a value, at its first byte, as the next value of `column`.
@@ -222,8 +222,10 @@ impl<'a> Walk<'a, '_> {
                 Some(b'{') => self.object(object, column, depth + 1)?,
                 _ => return Err(self.scanner.other_than("an object")),
             },
-            (Kind::List(items), Column::List(column)) => self.list(items, column, depth + 1)?,
-            (Kind::Map(values), Column::Map(column)) => self.map(values, column, depth + 1)?,
+            (Kind::List(items, cells), Column::List(column)) => {
+                self.list(items, *cells, column, depth + 1)?
+            }
+            (Kind::Map(values, cells), Column::Map(column)) => self.map(values, *cells, column, depth + 1)?,
             _ => return Err(mismatch("has a column of another type".into())),
         }
         Ok(())
@@ -275,7 +277,7 @@ impl<'a> Walk<'a, '_> {
         parse(string.text(self.unescaped)).ok_or_else(|| start.other_than(what))
     }
 
-    fn list(&mut self, items: &Node, column: &mut ListColumn, depth: usize) -> Fit {
+    fn list(&mut self, items: &Node, cells: usize, column: &mut ListColumn, depth: usize) -> Fit {
         if self.scanner.peek() != Some(b'[') {
             return Err(self.scanner.other_than("an array"));
         }
@@ -283,6 +285,7 @@ impl<'a> Walk<'a, '_> {
         let mut index = 0_usize;
         while more {
             self.scanner.space();
+            self.budget.take(1, cells)?;
             self.value(items, &mut column.items, items.nullable, depth)
                 .map_err(|refused| refused.within(|path| prepend_index(path, index)))?;
             index += 1;
@@ -291,25 +294,30 @@ impl<'a> Walk<'a, '_> {
         if column.finish_value() { Ok(()) } else { Err(too_large("the batch holds too many items".into())) }
     }
 
-    fn map(&mut self, values: &Node, column: &mut MapColumn, depth: usize) -> Fit {
+    fn map(&mut self, values: &Node, cells: usize, column: &mut MapColumn, depth: usize) -> Fit {
         if self.scanner.peek() != Some(b'{') {
             return Err(self.scanner.other_than("an object"));
         }
         let start = self.scanner;
-        self.entries(values, column, &[], depth)?;
+        self.entries((values, cells), column, &[], depth)?;
         let doubled = column.doubled_keys();
         if !doubled.is_empty() {
-            // Maps of maps with doubled keys are read again and again: that has an end.
-            self.budget.take(column.keys.len() - column.open_start(), 1)?;
+            // Maps of maps with doubled keys are read again and again: the budget ends that.
             column.drop_open();
             self.scanner = start;
-            self.entries(values, column, &doubled, depth)?;
+            self.entries((values, cells), column, &doubled, depth)?;
         }
         if column.finish_value() { Ok(()) } else { Err(too_large("the batch holds too many entries".into())) }
     }
 
     /// Reads a map's entries, but for those at the positions in `superseded` (ascending).
-    fn entries(&mut self, node: &Node, column: &mut MapColumn, superseded: &[usize], depth: usize) -> Fit {
+    fn entries(
+        &mut self,
+        (node, cells): (&Node, usize),
+        column: &mut MapColumn,
+        superseded: &[usize],
+        depth: usize,
+    ) -> Fit {
         let Column::Bytes { values: keys, nulls } = &mut column.keys else {
             return Err(mismatch("has a column of another type".into()));
         };
@@ -320,6 +328,7 @@ impl<'a> Walk<'a, '_> {
             self.scanner.space();
             let key = self.scanner.string("a member's name")?;
             self.scanner.colon()?;
+            self.budget.take(1, cells)?;
             if superseded.next_if_eq(&position).is_some() {
                 self.scanner.skip(depth)?;
             } else {
@@ -338,18 +347,5 @@ impl<'a> Walk<'a, '_> {
             more = self.scanner.more(b'}')?;
         }
         Ok(())
-    }
-}
-
-/// Remembers which member was at a position. This makes the next record faster, never different.
-#[cold]
-fn learn(habit: &mut Vec<Habit>, position: usize, literal: &[u8], member: Option<usize>) {
-    if position > habit.len() || position >= HABITS_MAX || literal.len() > HABIT_BYTES_MAX {
-        return;
-    }
-    let learnt = Habit { literal: literal.into(), member };
-    match habit.get_mut(position) {
-        Some(known) => *known = learnt,
-        None => habit.push(learnt),
     }
 }

@@ -93,6 +93,22 @@ impl<'a> Number<'a> {
         value.is_finite().then_some(value)
     }
 
+    /// Whether it is written without fraction and exponent.
+    #[inline]
+    pub(super) fn is_whole(&self) -> bool {
+        !self.text.iter().any(|b| matches!(b, b'.' | b'e' | b'E'))
+    }
+
+    /// The nearest double; of a number that is written as an integer, only when the double is the same.
+    #[inline]
+    pub(super) fn as_exact_f64(&self) -> Option<f64> {
+        if !self.is_whole() {
+            return self.as_f64();
+        }
+        let whole = self.as_i64().ok()?;
+        (i128::from(whole) == (whole as f64) as i128).then_some(whole as f64)
+    }
+
     /// The integer, when it is one.
     #[inline]
     pub(super) fn as_i64(&self) -> Result<i64, NoInteger> {

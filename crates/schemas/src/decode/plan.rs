@@ -11,8 +11,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-use super::SetupError;
 use super::restrictions::{Numbers, Texts};
+use super::{DecodeOptions, SetupError};
 use crate::registry::ResolvedSchema;
 use crate::{dialect, validity};
 
@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) root: Object,
     /// Set when the schema restricts values beyond what the decoder checks itself.
     pub(super) validator: Option<Validator>,
+    /// Values are no objects: the root's only member stands for the value itself.
+    pub(super) is_bare: bool,
 }
 
 /// What a value must be.
@@ -51,8 +53,10 @@ pub(super) enum Kind {
     Date,
     Time,
     Struct(Object),
-    Map(Box<Node>),
-    List(Box<Node>),
+    /// The number of arrays that each entry adds to.
+    Map(Box<Node>, usize),
+    /// The number of arrays that each item adds to.
+    List(Box<Node>, usize),
 }
 
 /// An object with known members.
@@ -72,6 +76,12 @@ pub(super) struct Member {
     pub(super) node: Node,
 }
 
+impl super::json::Known for Member {
+    fn literal(&self) -> &[u8] {
+        &self.literal
+    }
+}
+
 impl Member {
     /// Whether `null` may stand for the member: it is allowed by type, or means the same as leaving it out.
     pub(super) fn takes_null(&self) -> bool {
@@ -80,23 +90,27 @@ impl Member {
 }
 
 impl Plan {
-    pub(super) fn compile(resolved: &ResolvedSchema) -> Result<Self, SetupError> {
+    pub(super) fn compile(resolved: &ResolvedSchema, options: &DecodeOptions) -> Result<Self, SetupError> {
         let id = resolved.schema.id;
         let at_root = |reason: String| SetupError::Unsupported { id, path: "$".into(), reason };
         let flat = flatten::flatten(resolved)?;
         let mut compiler = Compiler { id, nodes: 0, restricted: flat.restricted };
         let root = compiler.node(&flat.schema, "$", 0)?;
-        let Kind::Struct(object) = root.kind else {
-            return Err(at_root(
-                "a record must be an object with `properties`: they become the columns".into(),
-            ));
+        let (object, is_bare) = match (root.kind, &options.bare_name) {
+            (Kind::Struct(object), _) => (object, false),
+            (kind, Some(name)) => (Object::of_one(name, Node { kind, ..root }), true),
+            (_, None) => {
+                return Err(at_root(
+                    "a record must be an object with `properties`: they become the columns".into(),
+                ));
+            }
         };
         let validator = match compiler.restricted {
             false => None,
             true => Some(validator(resolved).map_err(at_root)?),
         };
         let columns = Arc::new(Schema::new(object.arrow_fields()));
-        Ok(Self { columns, root: object, validator })
+        Ok(Self { columns, root: object, validator, is_bare })
     }
 }
 
@@ -107,12 +121,28 @@ fn validator(resolved: &ResolvedSchema) -> Result<Validator, String> {
 }
 
 impl Object {
+    /// What stands for a value that is no object.
+    fn of_one(name: &str, node: Node) -> Self {
+        let literal = Value::from(name).to_string().into_bytes().into();
+        let member = Member { name: name.to_owned(), literal, required: true, node };
+        Self { fields: vec![member], by_name: HashMap::new(), closed: false }
+    }
+
     fn arrow_fields(&self) -> Fields {
         self.fields.iter().map(|f| Field::new(&f.name, f.node.data_type(), true)).collect()
     }
 }
 
 impl Node {
+    /// Number of arrays that one value adds to, nested ones included.
+    fn cells(&self) -> usize {
+        match &self.kind {
+            Kind::Struct(object) => 1 + object.fields.iter().map(|field| field.node.cells()).sum::<usize>(),
+            Kind::List(_, cells) | Kind::Map(_, cells) => 1 + cells,
+            _ => 1,
+        }
+    }
+
     /// The column's type. List and map members have Iceberg's names.
     pub(super) fn data_type(&self) -> DataType {
         match &self.kind {
@@ -124,8 +154,8 @@ impl Node {
             Kind::Date => DataType::Date32,
             Kind::Time => DataType::Time64(TimeUnit::Microsecond),
             Kind::Struct(object) => DataType::Struct(object.arrow_fields()),
-            Kind::List(items) => DataType::List(Arc::new(Field::new("element", items.data_type(), true))),
-            Kind::Map(values) => {
+            Kind::List(items, _) => DataType::List(Arc::new(Field::new("element", items.data_type(), true))),
+            Kind::Map(values, _) => {
                 let entries = Fields::from(vec![
                     Field::new("key", DataType::Utf8, false),
                     Field::new("value", values.data_type(), true),
@@ -314,7 +344,9 @@ impl Compiler {
             },
             "array" => match schema.get("items") {
                 Some(items @ Value::Object(_)) => {
-                    Kind::List(Box::new(self.node(items, &format!("{path}[]"), depth + 1)?))
+                    let items = self.node(items, &format!("{path}[]"), depth + 1)?;
+                    let cells = items.cells();
+                    Kind::List(Box::new(items), cells)
                 }
                 Some(Value::Array(_)) => {
                     return self.refuse(path, "tuples are not supported: give all `items` one schema");
@@ -345,7 +377,9 @@ impl Compiler {
                 );
             };
             self.restricted |= !required.is_empty();
-            return Ok(Kind::Map(Box::new(self.node(values, &format!("{path}{{}}"), depth + 1)?)));
+            let values = self.node(values, &format!("{path}{{}}"), depth + 1)?;
+            let cells = values.cells() + 1;
+            return Ok(Kind::Map(Box::new(values), cells));
         };
         let mut fields = Vec::with_capacity(properties.len());
         let mut by_name = HashMap::with_capacity(properties.len());

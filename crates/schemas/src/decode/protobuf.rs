@@ -20,6 +20,7 @@ use super::refused::{Fit, malformed, mismatch, prepend, prepend_index, too_large
 mod plan;
 mod reader;
 
+pub use plan::FIELD_KEY;
 pub(super) use plan::Plan;
 use plan::{Absent, Field, Message, Scalar, Shape, Value};
 use reader::{Reader, Wire};

@@ -506,3 +506,47 @@ fn maps_of_maps_with_doubled_keys_end() {
     assert_eq!(decoded.rejected[0].code, RejectCode::TooLarge, "{:?}", decoded.rejected);
     assert_eq!(decoded.batch.num_rows(), 1);
 }
+
+#[test]
+fn a_value_that_is_no_object_is_one_column() {
+    let bare = |schema: &Value| {
+        let schema = RegisteredSchema {
+            id: 7,
+            schema_type: SchemaType::Json,
+            schema: schema.to_string(),
+            references: Vec::new(),
+        };
+        let options = DecodeOptions { bare_name: Some("key".into()), ..DecodeOptions::default() };
+        Decoder::new(&ResolvedSchema::alone(schema), &options).expect("a decoder")
+    };
+    let decoder = bare(&json!({"type": ["integer", "null"], "maximum": 9}));
+    assert!(decoder.is_bare());
+    let decoded = decoder.decode(&[Some(b" 7 "), Some(b"null"), Some(b"10"), Some(b"\"x\""), Some(b"{}")]);
+    assert_eq!(rows(&decoded), [r#"{"key":7}"#, r#"{"key":null}"#]);
+    assert_eq!(decoded.rejected.len(), 3);
+    assert_eq!(decoded.rejected[1].message, "field `key`: expected an integer, found string \"x\"");
+    let decoder =
+        bare(&json!({"type": "array", "items": {"type": "string", "maxLength": 2, "minLength": 1}}));
+    let decoded = decoder.decode(&[Some(br#"["a"]"#), Some(br#"["abc"]"#)]);
+    assert_eq!((rows(&decoded), decoded.rejected[0].row), (vec![r#"{"key":["a"]}"#.to_owned()], 1));
+    assert!(!bare(&object(json!({"a": {"type": "string"}}))).is_bare());
+    assert!(super::tests::decoder(&json!({"type": "string"})).is_err(), "unless somebody wants it");
+}
+
+#[test]
+fn a_short_value_cannot_fill_the_memory() {
+    let members: serde_json::Map<_, _> =
+        (0..1000).map(|i| (format!("m{i}"), json!({"type": "integer"}))).collect();
+    let wide = object(Value::Object(members));
+    let list = decoder(&object(json!({"l": {"type": "array", "items": wide}}))).expect("a decoder");
+    let map = json!({"type": "object", "additionalProperties": wide});
+    let map = decoder(&object(json!({"m": map}))).expect("a decoder");
+    let items = vec!["{}"; 100_000].join(",");
+    let entries: Vec<String> = (0..100_000).map(|i| format!(r#""{i}":{{}}"#)).collect();
+    for (decoder, value) in
+        [(list, format!(r#"{{"l":[{items}]}}"#)), (map, format!(r#"{{"m":{{{}}}}}"#, entries.join(",")))]
+    {
+        let decoded = decoder.decode(&[Some(value.as_bytes())]);
+        assert_eq!(decoded.rejected[0].code, RejectCode::TooLarge);
+    }
+}

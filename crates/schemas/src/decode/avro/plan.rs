@@ -28,8 +28,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use serde_json::{Map, Value};
 
-use super::super::SetupError;
 use super::super::plan::UTC;
+use super::super::{DecodeOptions, SetupError};
 use crate::avro::{self, Names};
 use crate::registry::ResolvedSchema;
 
@@ -50,7 +50,9 @@ const FIXED_BYTES_MAX: u64 = 1 << 20;
 /// A compiled schema.
 pub(in super::super) struct Plan {
     pub(in super::super) columns: SchemaRef,
+    /// Of a schema that is no record, the one value: a record of one field is written as its field is.
     pub(super) root: Record,
+    pub(in super::super) is_bare: bool,
 }
 
 /// How a type is read, and its column.
@@ -124,7 +126,10 @@ pub(super) struct Branch {
 }
 
 impl Plan {
-    pub(in super::super) fn compile(resolved: &ResolvedSchema) -> Result<Self, SetupError> {
+    pub(in super::super) fn compile(
+        resolved: &ResolvedSchema,
+        options: &DecodeOptions,
+    ) -> Result<Self, SetupError> {
         let id = resolved.schema.id;
         let at_root = |reason: String| SetupError::Unsupported { id, path: "$".into(), reason };
         let documents = resolved.references.iter().map(|r| avro::parse(&r.schema.schema));
@@ -134,11 +139,16 @@ impl Plan {
         documents.iter().chain([&document]).for_each(|document| names.collect(document, ""));
         let mut compiler = Compiler { id, names: &names, nodes: 0, open: Vec::new() };
         let node = compiler.node(&document, "", "$", 0)?;
+        let bare = options.bare_name.as_deref().filter(|_| !matches!(node.read, Read::Record(_)));
+        if let Some((name, column)) = bare.and_then(|name| Some((name, node.field(name)?))) {
+            let root = Record { fields: vec![RecordField { name: name.into(), node, column: Some(0) }] };
+            return Ok(Self { columns: Arc::new(Schema::new(vec![column])), root, is_bare: true });
+        }
         let Node { read: Read::Record(root), data_type: Some(DataType::Struct(fields)), .. } = node else {
             let reason = "a value must be a record with fields that become columns".into();
             return Err(at_root(reason));
         };
-        Ok(Self { columns: Arc::new(Schema::new(fields)), root })
+        Ok(Self { columns: Arc::new(Schema::new(fields)), root, is_bare: false })
     }
 }
 

@@ -5,6 +5,7 @@
 //! Invariants: never reads beyond the value; a length is held against the bytes that remain before it is used.
 
 use super::super::refused::{Fit, malformed};
+use super::super::varint::{self, NoVarint};
 
 /// A position in a value.
 #[derive(Debug, Clone, Copy)]
@@ -31,31 +32,16 @@ impl<'a> Reader<'a> {
     /// A zigzag varint of 64 bits.
     #[inline]
     pub(super) fn long(&mut self) -> Fit<i64> {
-        match self.bytes.get(self.at) {
-            Some(byte) if *byte < 0x80 => {
-                self.at += 1;
-                Ok(unzigzag(u64::from(*byte)))
+        match varint::read(self.bytes.get(self.at..).unwrap_or_default()) {
+            Ok((value, length)) => {
+                self.at += length;
+                Ok(unzigzag(value))
             }
-            _ => self.long_of_many(),
-        }
-    }
-
-    fn long_of_many(&mut self) -> Fit<i64> {
-        let mut value = 0_u64;
-        for (position, byte) in self.bytes[self.at..].iter().take(10).enumerate() {
-            if position == 9 && *byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << (7 * position);
-            if *byte < 0x80 {
-                self.at += position + 1;
-                return Ok(unzigzag(value));
+            Err(NoVarint::Cut) => self.ends_within("a number"),
+            Err(NoVarint::TooLong) => {
+                Err(malformed(format!("the number at byte {} is longer than 64 bits", self.at)))
             }
         }
-        if self.left() < 10 {
-            return self.ends_within("a number");
-        }
-        Err(malformed(format!("the number at byte {} is longer than 64 bits", self.at)))
     }
 
     /// A zigzag varint of 32 bits.

@@ -381,3 +381,32 @@ fn texts_that_mean_the_same_are_the_same() {
     let other = normalized(r#"{"type":"record","name":"r","fields":[{"name":"x","type":"long"}]}"#);
     assert_ne!(a.to_string(), other.to_string());
 }
+
+#[test]
+fn a_value_that_is_no_record_is_one_column() {
+    let named = |schema: &Value| {
+        let options = DecodeOptions { bare_name: Some("key".into()), ..DecodeOptions::default() };
+        Decoder::new(&ResolvedSchema::alone(registered(7, schema)), &options)
+    };
+    let written = |schema: &Value, value: Avro| {
+        to_avro_datum(&Schema::parse_str(&schema.to_string()).expect("Avro"), value).expect("encoded")
+    };
+    for (schema, value, expected) in [
+        (json!("string"), Avro::String("k".into()), DataType::Utf8),
+        (json!({"type": "long"}), Avro::Long(-3), DataType::Int64),
+        (json!({"type": "int", "logicalType": "date"}), Avro::Date(1), DataType::Date32),
+        (json!(["null", "int"]), Avro::Union(1, Box::new(Avro::Int(5))), DataType::Int32),
+    ] {
+        let decoder = named(&schema).expect("a decoder");
+        let bytes = written(&schema, value);
+        let decoded = decoder.decode(&[Some(&bytes), Some(b"\x02\x01\x02\x03")]);
+        assert!(decoder.is_bare() && decoded.batch.column(0).is_valid(0), "{schema}");
+        assert_eq!(decoded.batch.schema().field(0).name(), "key");
+        assert_eq!(decoded.batch.column(0).data_type(), &expected);
+        assert_eq!(decoded.rejected[0].row, 1, "the whole of the bytes is the value");
+    }
+    let uuid = named(&json!({"type": "string", "logicalType": "uuid"})).expect("a decoder");
+    assert_eq!(uuid.columns().field(0).extension_type_name(), Some("arrow.uuid"));
+    assert!(named(&json!("null")).is_err() && decoder(&json!("string")).is_err());
+    assert!(!named(&one(json!("int"))).expect("a decoder").is_bare());
+}

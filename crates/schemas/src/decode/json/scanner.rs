@@ -30,6 +30,11 @@ impl<'a> JsonString<'a> {
         &self.quoted[1..self.quoted.len() - 1]
     }
 
+    /// As written, with its quotes.
+    pub(super) fn quoted(&self) -> &'a [u8] {
+        self.quoted
+    }
+
     /// As written, unless there are escapes in it.
     pub(super) fn literal(&self) -> Option<&'a [u8]> {
         (!self.escaped).then_some(self.quoted)
@@ -86,6 +91,13 @@ impl<'a> Scanner<'a> {
             self.at += expected.len();
         }
         found
+    }
+
+    /// Passes a string that is written as `quoted`, without escapes, if it comes next.
+    #[inline]
+    pub(super) fn take_string(&mut self, quoted: &[u8]) -> Option<JsonString<'a>> {
+        let start = self.at;
+        self.take(quoted).then(|| JsonString { quoted: &self.bytes[start..self.at], escaped: false })
     }
 
     #[inline]
@@ -242,6 +254,13 @@ impl<'a> Scanner<'a> {
                 None => Err(self.malformed("a value")),
             },
         }
+    }
+
+    /// Passes any value, at its first byte, and says how it is written.
+    pub(super) fn raw(&mut self, depth: usize) -> Result<&'a [u8], Box<Refused>> {
+        let start = self.at;
+        self.skip(depth)?;
+        Ok(&self.bytes[start..self.at])
     }
 
     /// The refusal of a value that is not what the schema wants; of bytes that are no value at all, that.

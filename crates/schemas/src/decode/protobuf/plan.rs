@@ -17,6 +17,8 @@
 //! | a message without fields | none: passed over |
 //! | a message that contains itself; a group | refused |
 //!
+//! Columns tell which field of which message they are ([`FIELD_KEY`]): a field that is renamed keeps its number.
+//!
 //! A field without presence (proto3, no `optional`) is never null: what is left out has its default. With presence it is
 //! null. `google.protobuf`'s wrappers are messages like any other.
 
@@ -30,6 +32,9 @@ use super::super::plan::UTC;
 use super::super::{DecodeOptions, SetupError};
 use crate::protobuf;
 use crate::registry::ResolvedSchema;
+
+/// Key of a column's metadata: the full name of its message and the field's number, `pkg.Order#3`.
+pub const FIELD_KEY: &str = "protobuf.field";
 
 /// Deepest nesting of columns.
 const DEPTH_MAX: usize = 32;
@@ -190,7 +195,9 @@ impl Compiler {
                 })
             });
             cells += count;
-            columns.push(Column::new(field.name(), data_type, true));
+            let identity = format!("{}#{}", descriptor.full_name(), field.number());
+            let column = Column::new(field.name(), data_type, true);
+            columns.push(column.with_metadata(HashMap::from([(FIELD_KEY.to_owned(), identity)])));
             fields.push(Field { name: field.name().into(), number: field.number(), shape, oneof });
         }
         self.open.pop();

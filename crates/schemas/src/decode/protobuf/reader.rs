@@ -7,6 +7,7 @@
 
 use super::super::VALUE_DEPTH_MAX;
 use super::super::refused::{Fit, malformed, too_large};
+use super::super::varint::{self, NoVarint};
 
 /// How a field's value is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,31 +69,16 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn varint(&mut self) -> Fit<u64> {
-        match self.bytes.get(self.at) {
-            Some(byte) if *byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(*byte))
+        match varint::read(self.bytes.get(self.at..).unwrap_or_default()) {
+            Ok((value, length)) => {
+                self.at += length;
+                Ok(value)
             }
-            _ => self.varint_of_many(),
-        }
-    }
-
-    fn varint_of_many(&mut self) -> Fit<u64> {
-        let mut value = 0_u64;
-        for (position, byte) in self.bytes[self.at..].iter().take(10).enumerate() {
-            if position == 9 && *byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << (7 * position);
-            if *byte < 0x80 {
-                self.at += position + 1;
-                return Ok(value);
+            Err(NoVarint::Cut) => self.ends_within("a number"),
+            Err(NoVarint::TooLong) => {
+                Err(malformed(format!("the number at byte {} is longer than 64 bits", self.at)))
             }
         }
-        if self.bytes.len() - self.at < 10 {
-            return self.ends_within("a number");
-        }
-        Err(malformed(format!("the number at byte {} is longer than 64 bits", self.at)))
     }
 
     /// The next bytes as an array, for numbers of fixed width.

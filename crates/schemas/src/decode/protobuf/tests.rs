@@ -92,7 +92,7 @@ fn what_has_no_columns_is_refused_by_path() {
 fn a_message_is_chosen_by_name() {
     let text = "package p; message A { int32 a = 1; } message B { message C { int32 c = 1; } C c = 1; }";
     let named = |name: &str| {
-        let options = DecodeOptions { protobuf_name: Some(name.into()) };
+        let options = DecodeOptions { protobuf_name: Some(name.into()), ..DecodeOptions::default() };
         Decoder::new(&resolved(text), &options).map(|d| d.columns().field(0).name().clone())
     };
     assert_eq!(named("p.A").expect("A"), "a");
