@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use tables::columns::EXTENSION_NAME;
 
 use crate::error::SqlError;
 
@@ -24,7 +25,10 @@ impl Shape {
         let names = names.and_then(|n| expanded(n, plan.fields().len()));
         let field = |(index, field): (usize, &Arc<Field>)| {
             let name = names.as_ref().and_then(|n| n[index].as_deref()).unwrap_or(field.name());
-            Field::new(name, plain(field.data_type()), field.is_nullable())
+            let plain = Field::new(name, plain(field.data_type()), field.is_nullable());
+            // Doors show UUIDs by it.
+            let extension = field.extension_type_name().map(|e| (EXTENSION_NAME.to_owned(), e.to_owned()));
+            plain.with_metadata(extension.into_iter().collect())
         };
         let fields: Fields = plan.fields().iter().enumerate().map(field).collect();
         let casts = fields.iter().zip(plan.fields()).any(|(a, b)| a.data_type() != b.data_type());
