@@ -313,21 +313,19 @@ impl<'a> Walk<'a, '_> {
 
     /// Reads the value of a member that has no column.
     fn unknown(&mut self, plan: &Object, name: JsonString<'a>, extras: &mut Extras<'a>, depth: usize) -> Fit {
-        if self.scanner.peek() == Some(b'n') {
-            return self.scanner.literal(b"null");
-        }
         let raw = self.scanner.raw(depth)?;
+        // Whatever the name: it may have been free in an earlier era and be taken now.
+        if is_nothing(raw) {
+            return Ok(());
+        }
         let can_have_column = !self.is_full && {
             let name = String::from_utf8_lossy(name.text(self.unescaped));
             let column = column_name(&name, plan.is_root);
             column.is_some_and(|column| !plan.taken.contains(&column.to_lowercase()))
         };
-        if can_have_column {
-            self.is_unfit |= !is_nothing(raw);
-        } else if self.holds(plan.extra).is_some() {
-            extras.unknown.push((name, raw));
-        } else {
-            self.is_unfit = true;
+        match self.holds(plan.extra) {
+            Some(_) if !can_have_column => extras.unknown.push((name, raw)),
+            _ => self.is_unfit = true,
         }
         Ok(())
     }

@@ -61,7 +61,8 @@ fn types_map() {
     let decoder = decoder(nested).expect("supported");
     assert_eq!(
         decoder.columns().field(0).data_type().to_string(),
-        "Map(\"key_value\": non-null Struct(\"key\": non-null Int32, \"value\": Struct(\"x\": Utf8)), unsorted)"
+        "Map(\"key_value\": non-null Struct(\"key\": non-null Int32, \"value\": Struct(\"x\": Utf8, metadata: \
+         {\"protobuf.field\": \"M.N#1\"})), unsorted)"
     );
     assert_eq!(decoder.columns().field(0).name(), "m", "in the order of the file");
     assert_eq!(

@@ -123,13 +123,12 @@ impl<'a> Growth<'a> {
         if self.is_full {
             return self.scanner.skip(depth);
         }
-        let is_null = self.scanner.peek() == Some(b'n');
         let name = String::from_utf8_lossy(name.text(&mut self.unescaped)).into_owned();
         let Some(column) = shape.free_column(&name, depth == 1) else {
-            if !is_null {
+            if !is_nothing(self.scanner.raw(depth)?) {
                 shape.extra.get_or_insert(self.era);
             }
-            return self.scanner.skip(depth);
+            return Ok(());
         };
         shape.members.push(MemberShape { name, column, value: None, misfits: None });
         let at = shape.members.len() - 1;
