@@ -7,6 +7,7 @@
 
 mod local;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +65,16 @@ pub struct Listed {
 }
 
 const SCHEME: &str = "file://";
+/// Files that are synced in one go.
+const SYNCED_AT_ONCE: usize = 1_000;
+
+/// A location in the form that everything here has. Java's programs write `file:/x` where it says `file:///x`.
+pub fn canonical(location: &str) -> Cow<'_, str> {
+    match location.strip_prefix("file:/") {
+        Some(path) if !path.starts_with('/') => Cow::Owned(format!("{SCHEME}/{path}")),
+        _ => Cow::Borrowed(location),
+    }
+}
 
 /// The objects below one root. Clones share it. Locations are absolute URIs, as Iceberg metadata names them.
 #[derive(Debug, Clone)]
@@ -96,6 +107,7 @@ impl Objects {
     /// outside the root, `.` and `..`.
     pub fn path(&self, location: &str) -> Result<Path, ObjectError> {
         let outside = || ObjectError::Outside { location: location.to_owned(), root: self.root.to_string() };
+        let location = canonical(location);
         let below = location.strip_prefix(&*self.root).ok_or_else(outside)?;
         if !below.is_empty() && !below.starts_with('/') {
             return Err(outside());
@@ -118,6 +130,25 @@ impl Objects {
         let path = self.path(directory)?;
         let inner = self.local.grow(&path).await.map_err(|e| ObjectError::of(directory, e))?;
         Ok(Growing { objects: self.clone(), inner })
+    }
+
+    /// Makes durable, names and contents, what another program has written there; `NotFound` names the first that is
+    /// missing. A store that acknowledges only what is durable has nothing to do.
+    pub async fn make_durable(&self, locations: &[String]) -> Result<(), ObjectError> {
+        let paths = locations.iter().map(|location| Ok((location.as_str(), self.path(location)?)));
+        for chunk in paths.collect::<Result<Vec<_>, ObjectError>>()?.chunks(SYNCED_AT_ONCE) {
+            let of_chunk = chunk.iter().map(|(_, path)| path.clone()).collect();
+            if let Err((at, error)) = self.local.sync(of_chunk).await {
+                return Err(ObjectError::of(chunk.get(at).map_or(&*self.root, |(l, _)| l), error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory, where the store has them, for programs that expect one before they write into it.
+    pub async fn make_directory(&self, location: &str) -> Result<(), ObjectError> {
+        let path = self.path(location)?;
+        self.local.directory(&path).await.map_err(|e| ObjectError::of(location, e))
     }
 
     /// The bytes of an object.

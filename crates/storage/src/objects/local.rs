@@ -6,7 +6,7 @@
 //! Invariants: an object appears by rename after its bytes are synced, and its directory is synced before the put
 //! returns; temporary names begin with `.tmp-` and are never listed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -84,6 +84,39 @@ impl LocalStore {
         let slices: Vec<_> = payload.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
         file.write_vectored_at(0, &slices)?;
         appear(&self.disk, &*file, &temporary, path)
+    }
+
+    /// Syncs files that another program has written, and their names; the error says which one failed.
+    pub(super) async fn sync(&self, paths: Vec<Path>) -> std::result::Result<(), (usize, Error)> {
+        let files: Vec<PathBuf> = paths
+            .iter()
+            .enumerate()
+            .map(|(at, path)| self.file_path(path).map_err(|e| (at, e)))
+            .collect::<std::result::Result<_, _>>()?;
+        let store = self.clone();
+        let synced = tokio::task::spawn_blocking(move || {
+            let mut directories = BTreeMap::new();
+            for (at, file) in files.iter().enumerate() {
+                let synced = store.disk.open(file, OpenMode::Read).and_then(|open| open.sync_data());
+                synced.map_err(|e| (at, failed(file, e)))?;
+                directories.extend(file.parent().map(|dir| (dir.to_owned(), at)));
+            }
+            for (dir, at) in directories {
+                store
+                    .make_dir(&dir)
+                    .and_then(|()| store.disk.sync_dir(&dir))
+                    .map_err(|e| (at, failed(&dir, e)))?;
+            }
+            Ok(())
+        });
+        synced.await.unwrap_or_else(|source| Err((0, Error::Generic { store: STORE, source: source.into() })))
+    }
+
+    /// Makes a directory with a durable name.
+    pub(super) async fn directory(&self, path: &Path) -> Result<()> {
+        let dir = self.file_path(path)?;
+        let store = self.clone();
+        self.blocking(move |_| store.make_dir(&dir).map_err(|e| failed(&dir, e))).await
     }
 
     /// Removes temporary files below `prefix` that were last written before `before_ms`; returns how many.
