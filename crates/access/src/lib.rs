@@ -1,7 +1,7 @@
 //! Who may do what: one store of principals, one authorizer, for every door.
 //!
 //! Owns: users with their SCRAM credentials, ACL bindings in Kafka's terms, the decision whether a principal may do an
-//! operation on a resource, the server's side of a SCRAM exchange.
+//! operation on a resource, the server's side of a SCRAM exchange; the table catalog's roles, grants and tokens.
 //! Does not own: sockets and frames, which operation a request needs (each door's table).
 //! Invariants: a password is never stored, logged or shown, nor anything that opens a session by itself; a change is
 //! durable before it holds; a decision reads memory alone, and next to none of it while there are no ACLs; what cannot be
@@ -9,6 +9,7 @@
 
 pub mod acl;
 pub mod authorizer;
+pub mod catalog;
 pub mod credential;
 pub mod scram;
 mod store;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::Principal;
 use crate::acl::{Binding, Filter, NAME_BYTES_MAX, Operation, Resource, ResourceKind};
 use crate::authorizer::Authorizer;
+use crate::catalog::{Roles, Signer};
 use crate::credential::{Credential, CredentialError, ITERATIONS_MIN, Mechanism, random_bytes};
 
 /// Most bindings that are kept.
@@ -38,12 +39,14 @@ pub struct Settings {
     pub super_users: Vec<String>,
     /// `allow.everyone.if.no.acl.found`.
     pub open_by_default: bool,
+    /// Whether requests to the table catalog need a token.
+    pub catalog_tokens: bool,
 }
 
 impl Default for Settings {
     /// A node on which nobody has to say who they are.
     fn default() -> Self {
-        Self { super_users: Vec::new(), open_by_default: true }
+        Self { super_users: Vec::new(), open_by_default: true, catalog_tokens: false }
     }
 }
 
@@ -86,26 +89,29 @@ pub struct CredentialChange {
 
 /// Principals and their rights. Clones share them. Changes block for about as long as an fsync takes.
 #[derive(Debug, Clone)]
-pub struct Access(Arc<Shared>);
+pub struct Access(pub(crate) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    control: Control,
-    settings: Settings,
+pub(crate) struct Shared {
+    pub(crate) control: Control,
+    pub(crate) settings: Settings,
     secret: Secret,
+    /// Makes and checks the catalog's tokens.
+    pub(crate) signer: Signer,
     /// Whether everybody may do everything.
     open: AtomicBool,
     /// Held while a change is made; `state` is not, so that decisions never wait for the disk.
-    changes: Mutex<()>,
-    state: RwLock<State>,
+    pub(crate) changes: Mutex<()>,
+    pub(crate) state: RwLock<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     /// With their keys.
     bindings: BTreeMap<Binding, String>,
     authorizer: Authorizer,
     users: BTreeMap<String, BTreeMap<Mechanism, Credential>>,
+    pub(crate) roles: Roles,
 }
 
 struct Secret(Vec<u8>);
@@ -141,9 +147,11 @@ impl Access {
                 None => tracing::warn!(%key, "a credential for an unknown mechanism is left alone"),
             }
         }
+        state.roles = Roles::load(&control)?;
         let shared = Shared {
             control,
             settings,
+            signer: Signer::new(&secret),
             secret: Secret(secret),
             open: AtomicBool::new(false),
             changes: Mutex::default(),

@@ -275,10 +275,13 @@ fn open_below(
     let data_dir = without_parents(settings.data_dir).context("cannot use the data directory")?;
     let directory = storage::DataDirectory::open(Arc::clone(&disk), &data_dir)?;
     let control = storage::Control::open(directory.disk(), &layout::control_file(directory.path()))?;
-    let objects = storage::Objects::local(Arc::clone(&disk), layout::warehouse_dir(directory.path()));
+    let warehouse = settings.config.tables.warehouse.clone();
+    let warehouse = warehouse.unwrap_or_else(|| layout::warehouse_dir(directory.path()));
+    let objects = storage::Objects::local(Arc::clone(&disk), warehouse);
     // access | topics | schemas | tables
     let access = access::Access::open(control.clone(), users.access())?;
     users.provide(&access)?;
+    users.bootstrap(&access, clock.now_ms())?;
     let topics = topics::Topics::open(
         settings.log,
         topics::embedded::Deps { directory, control: control.clone(), clock: Arc::clone(&clock) },

@@ -51,7 +51,7 @@ pub fn serve(
 fn router(door: Door, deps: crate::Deps) -> Router {
     match door {
         Door::Registry => registry::router(deps),
-        Door::Catalog => catalog::router(deps.tables),
+        Door::Catalog => catalog::router(deps),
         Door::Admin => admin::router(deps),
     }
 }

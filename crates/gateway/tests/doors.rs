@@ -3,6 +3,7 @@
 mod doors {
     mod admin;
     mod catalog;
+    mod catalog_access;
     mod fixture;
     mod hostile;
     mod postgres;

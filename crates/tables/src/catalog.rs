@@ -6,20 +6,30 @@
 //! are durable before the pointer moves.
 
 mod conditional;
+mod courtesy;
+mod guests;
 mod loaded;
+mod locations;
 mod metadata_files;
 mod names;
 mod namespaces;
+mod once;
 mod pointers;
+mod protection;
 mod requests;
+pub mod rest;
+mod uploads;
+mod views;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use arrow::datatypes::SchemaRef;
 use base::{ErrorKind, Fault, SharedClock};
 use iceberg::spec::{ManifestFile, TableMetadata};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
@@ -27,10 +37,16 @@ use crate::leases::{Lease, Leases};
 use crate::maintenance::Marks;
 use crate::manifests::LiveEntry;
 use crate::settings::Settings;
+use courtesy::Courtesy;
 use metadata_files::MetadataCache;
 
+pub use guests::TableChange;
+pub use namespaces::NamespaceChange;
+pub use once::{Noted, Once};
+pub use views::{View, ViewChange};
+
 /// Name of a table: namespace levels and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableIdent {
     pub namespace: Vec<String>,
     pub name: String,
@@ -82,8 +98,28 @@ pub enum CatalogError {
     TableExists(String),
     #[error("Namespace already exists: {0}")]
     NamespaceExists(String),
+    #[error("Namespace is not empty: {0}")]
+    NamespaceNotEmpty(String),
+    #[error("View does not exist: {0}")]
+    NoSuchView(String),
+    #[error("View already exists: {0}")]
+    ViewExists(String),
+    /// A table and a view cannot have the same name; what there is, and the name.
+    #[error("{0} with same name already exists: {1}")]
+    NameTaken(&'static str, String),
+    #[error("Cannot rename {0} to {1}. {2} already exists")]
+    RenameTaken(String, String, &'static str),
     #[error("{0}")]
     Invalid(String),
+    /// A request that contradicts itself.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// Possible, but not for a guest of the catalog.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The request was carried out before: what came of it is noted.
+    #[error("this request was carried out before")]
+    Replayed,
     #[error("cannot store or load table files")]
     Objects(#[from] storage::ObjectError),
     #[error("the catalog's store failed")]
@@ -95,9 +131,15 @@ pub enum CatalogError {
 impl Fault for CatalogError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchNamespace(_) | Self::NoSuchTable(_) => ErrorKind::NotFound,
-            Self::TableExists(_) | Self::NamespaceExists(_) => ErrorKind::Conflict,
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::NoSuchNamespace(_) | Self::NoSuchTable(_) | Self::NoSuchView(_) => ErrorKind::NotFound,
+            Self::TableExists(_)
+            | Self::NamespaceExists(_)
+            | Self::NamespaceNotEmpty(_)
+            | Self::ViewExists(_)
+            | Self::NameTaken(..)
+            | Self::RenameTaken(..)
+            | Self::Replayed => ErrorKind::Conflict,
+            Self::Invalid(_) | Self::Unprocessable(_) | Self::Forbidden(_) => ErrorKind::Invalid,
             Self::Objects(e) => e.kind(),
             Self::Control(e) => e.kind(),
             Self::Format(_) => ErrorKind::Corrupt,
@@ -126,6 +168,9 @@ struct Inner {
     lists: Cache<ManifestFile>,
     leases: Leases,
     marks: Marks,
+    courtesy: Courtesy,
+    /// When notes of finished requests were last looked through, milliseconds since 1970.
+    notes_pruned_ms: AtomicI64,
     changes: watch::Sender<u64>,
     #[cfg(any(test, feature = "sabotage"))]
     faults: crate::failpoints::Faults,
@@ -140,6 +185,8 @@ impl Tables {
             lists: Cache::new(settings.list_cache_manifests_max),
             leases: Leases::default(),
             marks: Marks::default(),
+            courtesy: Courtesy::default(),
+            notes_pruned_ms: AtomicI64::new(0),
             settings,
             deps,
             changes: watch::Sender::new(0),
@@ -226,3 +273,7 @@ impl Tables {
 #[cfg(test)]
 #[path = "catalog/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "catalog/guest_tests.rs"]
+mod guest_tests;

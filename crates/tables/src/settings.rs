@@ -31,6 +31,8 @@ pub struct Settings {
     pub manifest_target_bytes: u64,
     /// Attempts of one append before it gives up.
     pub commit_attempts: u32,
+    /// A guest's wish for a table's directory that lies elsewhere is passed over instead of refused.
+    pub override_locations: bool,
     /// What maintenance may do at once, and what it keeps.
     pub maintenance: maintenance::Limits,
 }
@@ -51,6 +53,7 @@ impl Default for Settings {
             manifests_to_merge: 20,
             manifest_target_bytes: 8 << 20,
             commit_attempts: 20,
+            override_locations: false,
             maintenance: maintenance::Limits::default(),
         }
     }

@@ -24,6 +24,10 @@ pub struct SecurityBlock {
     pub users: Vec<(String, Password)>,
     /// `advertised.host.name`: where clients are told to connect.
     pub advertised_host: Option<String>,
+    /// `server.catalog.authentication: oauth2`.
+    pub catalog_tokens: bool,
+    /// `server.catalog.root.secret`.
+    pub root_secret: Option<Password>,
     session: Option<Duration>,
 }
 
@@ -50,7 +54,11 @@ impl SecurityBlock {
     /// The settings of the authorizer.
     pub fn access(&self) -> access::Settings {
         let open = self.open_by_default.unwrap_or(self.authentication == Authentication::None);
-        access::Settings { super_users: self.super_users.clone(), open_by_default: open }
+        access::Settings {
+            super_users: self.super_users.clone(),
+            open_by_default: open,
+            catalog_tokens: self.catalog_tokens,
+        }
     }
 
     /// Makes the users that are declared, or gives them the declared passwords.
@@ -65,6 +73,35 @@ impl SecurityBlock {
         }
         Ok(())
     }
+
+    /// Makes the catalog's first principal where there is none. Its secret, when it is made up, is printed this once.
+    pub fn bootstrap(&self, access: &access::Access, now_ms: i64) -> anyhow::Result<()> {
+        if !self.catalog_tokens {
+            return Ok(());
+        }
+        let secret = self.root_secret.as_ref().map(|secret| secret.0.as_str());
+        let made_up = access.bootstrap_root(secret, now_ms).context("server.catalog.root.secret")?;
+        if let Some(root) = made_up {
+            println!("root credential of the catalog, shown this once: {}:{}", root.client_id, root.secret);
+        }
+        Ok(())
+    }
+}
+
+/// Reads `server.catalog`.
+pub(super) fn read_catalog(mut block: Block<'_>, security: &mut SecurityBlock) {
+    let tokens = block.parsed("authentication", |text| match text {
+        "none" => Ok(false),
+        "oauth2" => Ok(true),
+        _ => Err(format!("`{text}`: write none or oauth2")),
+    });
+    security.catalog_tokens = tokens.unwrap_or(security.catalog_tokens);
+    let secret = block.parsed("root.secret", |text| match text.is_empty() {
+        true => Err("is empty".to_owned()),
+        false => Ok(Password(text.to_owned())),
+    });
+    security.root_secret = secret.or(security.root_secret.take());
+    block.close(&["authentication", "root.secret"], &[]);
 }
 
 /// Reads the keys of `server.kafka` that are about users.

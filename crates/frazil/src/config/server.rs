@@ -3,6 +3,7 @@
 //! `server.kafka` holds broker settings under Kafka's own names, because people know them.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Component, PathBuf};
 
 use gateway::kafka::Authentication;
 
@@ -60,6 +61,10 @@ pub struct TablesBlock {
     pub namespace: Option<String>,
     /// `default_partition_spec`.
     pub partition_by: Option<String>,
+    /// `warehouse`: the directory of all table files, absolute.
+    pub warehouse: Option<PathBuf>,
+    /// `requested_location: override`: wishes of other engines for a table's place are passed over, not refused.
+    pub override_locations: Option<bool>,
 }
 
 impl TablesBlock {
@@ -70,6 +75,9 @@ impl TablesBlock {
         }
         if let Some(partition_by) = &self.partition_by {
             settings.default_partition_by.clone_from(partition_by);
+        }
+        if let Some(passed_over) = self.override_locations {
+            settings.override_locations = passed_over;
         }
     }
 
@@ -89,7 +97,22 @@ impl TablesBlock {
         if let Some(partition_by) = block.parsed("default_partition_spec", checked) {
             self.partition_by = Some(partition_by);
         }
-        block.close(&["default_namespace", "default_partition_spec"], &[]);
+        let absolute = |text: &str| match PathBuf::from(text) {
+            path if path.is_absolute() && path.components().all(|part| part != Component::ParentDir) => {
+                Ok(path)
+            }
+            _ => Err(format!("`{text}`: give an absolute directory without `..`")),
+        };
+        if let Some(warehouse) = block.parsed("warehouse", absolute) {
+            self.warehouse = Some(warehouse);
+        }
+        let wishes = block.parsed("requested_location", |text| match text {
+            "refuse" => Ok(false),
+            "override" => Ok(true),
+            _ => Err(format!("`{text}`: write refuse or override")),
+        });
+        self.override_locations = wishes.or(self.override_locations);
+        block.close(&["default_namespace", "default_partition_spec", "warehouse", "requested_location"], &[]);
     }
 }
 
@@ -134,13 +157,16 @@ pub(super) fn read(
     if let Some(settings) = block.block("kafka") {
         read_broker(settings, broker, security);
     }
+    if let Some(settings) = block.block("catalog") {
+        security::read_catalog(settings, security);
+    }
     if let Some(switches) = block.block("maintenance") {
         maintenance.read(switches);
     }
     if let Some(settings) = block.block("tables") {
         tables.read(settings);
     }
-    block.close(&["listen", "kafka", "maintenance", "tables"], &["auth", "tls", "limits"]);
+    block.close(&["listen", "kafka", "catalog", "maintenance", "tables"], &["auth", "tls", "limits"]);
 }
 
 fn read_broker(mut block: Block<'_>, broker: &mut BrokerBlock, security: &mut SecurityBlock) {

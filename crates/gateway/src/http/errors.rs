@@ -4,13 +4,14 @@
 //! Does not own: the wording, which comes from the errors themselves.
 //! Invariants: the maps are exhaustive, so that a new error below does not compile until it is mapped here.
 
+use access::catalog::RolesError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base::{ErrorKind, Fault};
 use pipelines::CommandError;
 use schemas::RegistryError;
 use serde_json::json;
-use tables::CatalogError;
+use tables::{CatalogError, CommitError};
 
 use super::Door;
 
@@ -159,15 +160,22 @@ impl RestFault {
         Self { status, exception, message: message.into() }
     }
 
-    /// A request that writes. Not a 5xx: clients would repeat it.
-    pub(super) fn read_only(what: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_ACCEPTABLE,
-            "UnsupportedOperationException",
-            format!(
-                "{what}: this catalog is read-only for outside engines; tables are written from their topics"
-            ),
-        )
+    /// A request that makes no sense.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequestException", message)
+    }
+
+    /// Java's clients tell what no server would take from what this one does not take.
+    pub(super) fn as_illegal_argument(self) -> Self {
+        match self.exception {
+            "BadRequestException" => Self { exception: "IllegalArgumentException", ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether the request was carried out before and its answer is noted.
+    pub(super) fn is_replay(&self) -> bool {
+        self.exception == REPLAYED
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -180,7 +188,12 @@ impl IntoResponse for RestFault {
         let body = json!({"error": {
             "message": self.message, "type": self.exception, "code": self.status.as_u16(),
         }});
-        json_response(self.status, JSON, body.to_string())
+        let mut response = json_response(self.status, JSON, body.to_string());
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"frazil\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }
 
@@ -190,7 +203,16 @@ impl From<CatalogError> for RestFault {
         let exception = match &error {
             CatalogError::NoSuchNamespace(_) => "NoSuchNamespaceException",
             CatalogError::NoSuchTable(_) => "NoSuchTableException",
-            CatalogError::TableExists(_) | CatalogError::NamespaceExists(_) => "AlreadyExistsException",
+            CatalogError::TableExists(_)
+            | CatalogError::NamespaceExists(_)
+            | CatalogError::ViewExists(_)
+            | CatalogError::NameTaken(..)
+            | CatalogError::RenameTaken(..) => "AlreadyExistsException",
+            CatalogError::NoSuchView(_) => "NoSuchViewException",
+            CatalogError::NamespaceNotEmpty(_) => "NamespaceNotEmptyException",
+            CatalogError::Forbidden(_) => "ForbiddenException",
+            CatalogError::Unprocessable(_) => "UnprocessableEntityException",
+            CatalogError::Replayed => REPLAYED,
             CatalogError::Invalid(_) => "BadRequestException",
             CatalogError::Objects(_) | CatalogError::Control(_) | CatalogError::Format(_) => {
                 match error.kind() {
@@ -205,11 +227,67 @@ impl From<CatalogError> for RestFault {
             }
         };
         let status = match (exception, error.kind()) {
+            ("ForbiddenException", _) => StatusCode::FORBIDDEN,
+            ("UnprocessableEntityException", _) => StatusCode::UNPROCESSABLE_ENTITY,
             // A missing file is not a missing table: clients must not take it for one.
             ("InternalServerError", _) => StatusCode::INTERNAL_SERVER_ERROR,
             (_, kind) => status_of(kind),
         };
         Self::new(status, exception, message)
+    }
+}
+
+/// Stands for a request whose answer is noted; it never leaves the door.
+const REPLAYED: &str = "Replayed";
+
+impl From<RolesError> for RestFault {
+    fn from(error: RolesError) -> Self {
+        let message = base::fault::chain(&error);
+        let status = status_of(error.kind());
+        match error {
+            RolesError::Missing(..) => Self::new(status, "NotFoundException", message),
+            RolesError::Exists(..) | RolesError::TooMany => {
+                Self::new(status, "AlreadyExistsException", message)
+            }
+            RolesError::Invalid(_) => Self::bad(message),
+            RolesError::Permanent(_) => Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message),
+            RolesError::Access(_) | RolesError::Control(_) => match status {
+                StatusCode::BAD_REQUEST => Self::bad(message),
+                StatusCode::SERVICE_UNAVAILABLE => Self::new(status, "ServiceUnavailableException", message),
+                _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message),
+            },
+        }
+    }
+}
+
+impl From<CommitError> for RestFault {
+    fn from(error: CommitError) -> Self {
+        let message = base::fault::chain(&error);
+        match error {
+            CommitError::Catalog(inner) => {
+                let fault = Self::from(inner);
+                match fault.status {
+                    // Of a commit that failed on the way nobody knows whether it was made. Clients take 503 for "not".
+                    StatusCode::SERVICE_UNAVAILABLE => Self::unknown(message),
+                    _ => fault,
+                }
+            }
+            CommitError::RequirementFailed(_)
+            | CommitError::Fenced { .. }
+            | CommitError::Gap { .. }
+            | CommitError::Diverged { .. }
+            | CommitError::RolledBack { .. } => {
+                Self::new(StatusCode::CONFLICT, "CommitFailedException", message)
+            }
+            CommitError::Invalid(_) => Self::bad(message),
+            CommitError::Unknown { .. } => Self::unknown(message),
+        }
+    }
+}
+
+impl RestFault {
+    fn unknown(message: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "CommitStateUnknownException", message)
     }
 }
 

@@ -38,9 +38,18 @@ pub(super) async fn node() -> Node {
 }
 
 pub(super) async fn node_with(limits: Limits) -> Node {
+    start(limits, access::Settings::default()).await
+}
+
+/// A node whose catalog needs tokens.
+pub(super) async fn node_with_tokens() -> Node {
+    start(Limits::default(), access::Settings { catalog_tokens: true, ..Default::default() }).await
+}
+
+async fn start(limits: Limits, settings: access::Settings) -> Node {
     let dir = std::env::temp_dir().join(format!("frazil-doors-{}", uuid::Uuid::new_v4()));
     let supervisor = Supervisor::new(tokio::runtime::Handle::current());
-    let deps = open(&dir, &supervisor).await;
+    let deps = open(&dir, &supervisor, settings).await;
     let mut addresses = Vec::new();
     for _ in 0..4 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,7 +71,7 @@ pub(super) async fn node_with(limits: Limits) -> Node {
     Node { registry, catalog, admin, postgres, deps, dir }
 }
 
-async fn open(dir: &std::path::Path, supervisor: &Supervisor) -> Deps {
+async fn open(dir: &std::path::Path, supervisor: &Supervisor, settings: access::Settings) -> Deps {
     let clock: base::SharedClock = Arc::new(SystemClock);
     let compute = tokio::runtime::Handle::current();
     let disk: storage::SharedDisk = Arc::new(storage::RealDisk);
@@ -105,7 +114,7 @@ async fn open(dir: &std::path::Path, supervisor: &Supervisor) -> Deps {
     .unwrap();
     let responses = gateway::admission::ResponseBudget::new(16 << 20);
     Deps {
-        access: access::Access::open(control, access::Settings::default()).unwrap(),
+        access: access::Access::open(control, settings).unwrap(),
         authentication: gateway::kafka::Authentication::None,
         topics,
         registry,

@@ -79,9 +79,13 @@ impl Table {
         total.and_then(|t| t.parse().ok()).unwrap_or(0)
     }
 
-    /// The metadata as Iceberg writes it, for catalogs' replies.
+    /// The metadata as Iceberg writes it, for catalogs' replies; snapshots in the order they came.
     pub fn metadata_json(&self) -> Result<String, CatalogError> {
-        serde_json::to_string(&*self.metadata)
-            .map_err(|e| CatalogError::Format(format!("{}: {e}", self.metadata_location)))
+        let format = |e: serde_json::Error| CatalogError::Format(format!("{}: {e}", self.metadata_location));
+        let mut json = serde_json::to_value(&*self.metadata).map_err(format)?;
+        if let Some(snapshots) = json.get_mut("snapshots").and_then(serde_json::Value::as_array_mut) {
+            snapshots.sort_by_key(|s| (s["sequence-number"].as_i64(), s["timestamp-ms"].as_i64()));
+        }
+        serde_json::to_string(&json).map_err(format)
     }
 }

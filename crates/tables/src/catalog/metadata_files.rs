@@ -12,10 +12,21 @@ use uuid::Uuid;
 
 use super::{CatalogError, Tables};
 
+/// Says where metadata files go, if not to `<table>/metadata`.
+const METADATA_PATH: &str = "write.metadata.path";
+
 /// Location of the file after `previous`, or of the first one.
-pub(super) fn next_location(table_location: &str, previous: Option<&str>) -> String {
+pub(super) fn next_location(
+    location: &str,
+    properties: &HashMap<String, String>,
+    previous: Option<&str>,
+) -> String {
     let version = previous.map_or(0, |p| version(p).saturating_add(1));
-    format!("{table_location}/metadata/{version:05}-{}.metadata.json", Uuid::new_v4())
+    let directory = match properties.get(METADATA_PATH) {
+        Some(path) => path.trim_end_matches('/').to_owned(),
+        None => format!("{location}/metadata"),
+    };
+    format!("{directory}/{version:05}-{}.metadata.json", Uuid::new_v4())
 }
 
 /// The number in front of the file's name; 0 when a guest named it otherwise.
@@ -90,11 +101,14 @@ mod tests {
 
     #[test]
     fn versions_count_up() {
-        let first = next_location("file:///w/t", None);
+        let none = HashMap::new();
+        let first = next_location("file:///w/t", &none, None);
         assert!(first.starts_with("file:///w/t/metadata/00000-"), "{first}");
-        let second = next_location("file:///w/t", Some(&first));
+        let second = next_location("file:///w/t", &none, Some(&first));
         assert!(second.starts_with("file:///w/t/metadata/00001-"), "{second}");
-        let guest = next_location("file:///w/t", Some("file:///w/t/metadata/v7.metadata.json"));
+        let guest = next_location("file:///w/t", &none, Some("file:///w/t/metadata/v7.metadata.json"));
         assert!(guest.starts_with("file:///w/t/metadata/00001-"), "{guest}");
+        let elsewhere = HashMap::from([(METADATA_PATH.to_owned(), "file:///w/t/m/".to_owned())]);
+        assert!(next_location("file:///w/t", &elsewhere, None).starts_with("file:///w/t/m/00000-"));
     }
 }

@@ -11,6 +11,8 @@ use super::{CatalogError, TableIdent, Tables};
 const NAME_BYTES_MAX: usize = 255;
 /// Most characters of a directory made from a name: with a suffix, file systems take 255.
 const DIRECTORY_CHARS_MAX: usize = 200;
+/// Characters of a suffix that tells directories apart.
+const SUFFIX_CHARS: usize = 8;
 /// Most levels of a namespace.
 const LEVELS_MAX: usize = 8;
 
@@ -59,23 +61,36 @@ fn directory(name: &str) -> (String, bool) {
     (safe, changed)
 }
 
+/// The directory that a table gets when nothing is in the way, and whether it needs a suffix in any case.
+pub(super) fn base_location(root: &str, ident: &TableIdent) -> (String, bool) {
+    let mut location = root.to_owned();
+    let mut suffixed = false;
+    for name in [&ident.namespace.join("."), &ident.name] {
+        let (name, changed) = directory(name);
+        location.push('/');
+        location.push_str(&name);
+        suffixed |= changed;
+    }
+    (location, suffixed)
+}
+
+/// Whether `rest` is a suffix that was given to a table's directory, with what lies below.
+pub(super) fn is_suffix(rest: &str) -> bool {
+    let Some(rest) = rest.strip_prefix('-') else { return false };
+    let (suffix, _) = rest.split_once('/').unwrap_or((rest, ""));
+    suffix.len() == SUFFIX_CHARS && suffix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl Tables {
     /// Where a new table's files go: `<warehouse>/<namespace>/<table>`, with a suffix when files of a dropped table
     /// lie there, or when the name had to be changed. All levels of a namespace are one directory: below a table's
     /// directory there are no other tables, so that a purge takes none along.
     pub(super) async fn free_location(&self, ident: &TableIdent) -> Result<String, CatalogError> {
-        let mut location = self.objects().root().to_owned();
-        let mut suffixed = false;
-        for name in [&ident.namespace.join("."), &ident.name] {
-            let (name, changed) = directory(name);
-            location.push('/');
-            location.push_str(&name);
-            suffixed |= changed;
-        }
+        let (mut location, suffixed) = base_location(self.objects().root(), ident);
         if suffixed || !self.objects().list(&location).await?.is_empty() {
             let id = Uuid::new_v4().simple().to_string();
             location.push('-');
-            location.push_str(&id[..8]);
+            location.push_str(&id[..SUFFIX_CHARS]);
         }
         Ok(location)
     }

@@ -7,7 +7,8 @@ use iceberg::spec::{FormatVersion, SortOrder, TableMetadataBuilder};
 use storage::layout::CATALOG;
 
 use super::metadata_files::next_location;
-use super::pointers::{self, Pointer, namespace_key, table_key};
+use super::once::{Noted, Once};
+use super::pointers::{self, Pointer, table_key};
 use super::{CatalogError, NewTable, Table, TableIdent, Tables, names};
 use crate::columns::iceberg_schema;
 use crate::maintenance::PARTITION_BY;
@@ -24,22 +25,22 @@ impl Tables {
         }
         let location = self.free_location(ident).await?;
         let metadata = Arc::new(self.on_our_clock(self.first_metadata(ident, table, &location)?, None)?);
-        let metadata_location = next_location(&location, None);
+        let metadata_location = next_location(&location, metadata.properties(), None);
         self.write_metadata(&metadata_location, &metadata).await?;
-        let pointer = Pointer { uuid: metadata.uuid(), metadata_location: metadata_location.clone() };
+        let pointer = Pointer::new(metadata.uuid(), metadata_location.clone(), &location);
         let name = ident.clone();
         let made = self
             .transact(move |tx| {
-                if tx.get(CATALOG, &namespace_key(&name.namespace))?.is_none() {
-                    return Err(CatalogError::NoSuchNamespace(name.namespace.join(".")));
-                }
-                if pointers::get(tx, &name)?.is_some() {
-                    return Err(CatalogError::TableExists(name.to_string()));
-                }
+                pointers::check_free(tx, &name)?;
                 Ok(pointers::put(tx, &name, &pointer)?)
             })
             .await;
-        if let Err(e @ (CatalogError::TableExists(_) | CatalogError::NoSuchNamespace(_))) = made {
+        if let Err(
+            e @ (CatalogError::TableExists(_)
+            | CatalogError::NameTaken(..)
+            | CatalogError::NoSuchNamespace(_)),
+        ) = made
+        {
             // The table was certainly not made: its file belongs to nobody.
             let _ = self.objects().delete(&metadata_location).await;
             return Err(e);
@@ -106,6 +107,14 @@ impl Tables {
         }
     }
 
+    /// The version whose metadata lies at `location`; the current one when that has gone.
+    pub async fn load_version(&self, ident: &TableIdent, location: &str) -> Result<Table, CatalogError> {
+        match self.read_metadata(location).await {
+            Ok(metadata) => Ok(Table { ident: ident.clone(), metadata, metadata_location: location.into() }),
+            Err(_) => self.load(ident).await,
+        }
+    }
+
     /// The location of a table's metadata: it changes with every commit. Cheaper than [`Tables::load`].
     pub fn version(&self, ident: &TableIdent) -> Result<String, CatalogError> {
         Ok(self.pointer(ident)?.metadata_location)
@@ -113,14 +122,27 @@ impl Tables {
 
     /// Forgets the table; its files stay unless `purge`.
     pub async fn drop(&self, ident: &TableIdent, purge: bool) -> Result<(), CatalogError> {
+        self.drop_once(ident, purge, &Once::default()).await
+    }
+
+    /// The same as a request that is carried out once.
+    pub(super) async fn drop_once(
+        &self,
+        ident: &TableIdent,
+        purge: bool,
+        once: &Once,
+    ) -> Result<(), CatalogError> {
         let location =
             if purge { Some(self.load(ident).await?.metadata.location().to_owned()) } else { None };
-        let name = ident.clone();
-        self.transact(move |tx| match tx.delete(CATALOG, &table_key(&name))? {
-            true => Ok(()),
-            false => Err(CatalogError::NoSuchTable(name.to_string())),
+        let (name, once, now) = (ident.clone(), once.clone(), self.now_ms());
+        self.transact(move |tx| {
+            if !tx.delete(CATALOG, &table_key(&name))? {
+                return Err(CatalogError::NoSuchTable(name.to_string()));
+            }
+            once.note(tx, now, Noted::Done)
         })
         .await?;
+        self.0.courtesy.forget(ident);
         self.changed();
         if let Some(location) = location {
             for (file, _) in self.objects().list(&location).await? {

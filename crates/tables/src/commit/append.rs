@@ -41,6 +41,7 @@ impl Tables {
         summary: BTreeMap<String, String>,
     ) -> Result<CommitOutcome, CommitError> {
         check_advances(&advances)?;
+        self.let_guests_through(ident).await;
         let first = self.load(ident).await?;
         check_same_table(&first, &staged)?;
         let mut change = Change::new(Operation::Append, summary, self.lease());

@@ -28,7 +28,8 @@ impl Referenced {
 
 fn hash(location: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    location.hash(&mut hasher);
+    // Guests write locations in other forms, and what is listed has ours.
+    storage::objects::canonical(location).hash(&mut hasher);
     hasher.finish()
 }
 

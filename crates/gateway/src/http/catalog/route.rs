@@ -1,7 +1,7 @@
 //! Paths of the Iceberg REST API.
 //!
-//! Owns: path and query → [`Route`]; which requests are refused because they write.
-//! Does not own: answers.
+//! Owns: method, path and query → [`Route`].
+//! Does not own: bodies, answers.
 
 use axum::http::{Method, StatusCode, Uri};
 use tables::TableIdent;
@@ -10,17 +10,61 @@ use crate::http::errors::RestFault;
 
 /// Between the levels of a namespace in a path (`%1F`).
 const LEVEL_SEPARATOR: char = '\u{1f}';
+/// Most entries of one page.
+const PAGE_MAX: usize = 10_000;
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Config,
-    Namespaces { parent: Vec<String> },
+    /// A request for an access token.
+    Tokens,
+    Namespaces {
+        parent: Vec<String>,
+        page: Page,
+    },
+    CreateNamespace,
     Namespace(Vec<String>),
     NamespaceExists(Vec<String>),
-    Tables(Vec<String>),
-    Table { ident: TableIdent, snapshots: Snapshots },
+    UpdateNamespace(Vec<String>),
+    DropNamespace(Vec<String>),
+    Tables {
+        namespace: Vec<String>,
+        page: Page,
+    },
+    CreateTable(Vec<String>),
+    RegisterTable(Vec<String>),
+    Table {
+        ident: TableIdent,
+        snapshots: Snapshots,
+    },
     TableExists(TableIdent),
+    CommitTable(TableIdent),
+    DropTable {
+        ident: TableIdent,
+        purge: bool,
+    },
+    Metrics(TableIdent),
+    RenameTable,
+    Transaction,
+    Views {
+        namespace: Vec<String>,
+        page: Page,
+    },
+    CreateView(Vec<String>),
+    View(TableIdent),
+    ViewExists(TableIdent),
+    ReplaceView(TableIdent),
+    DropView(TableIdent),
+    RenameView,
+}
+
+/// A part of a list; without a token all of it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Present when the client reads page by page; empty at the beginning.
+    pub(super) token: Option<String>,
+    pub(super) size: Option<usize>,
 }
 
 /// Which snapshots a loaded table lists (`?snapshots=`).
@@ -45,7 +89,8 @@ pub(super) fn parse(method: &Method, uri: &Uri) -> Result<Route, RestFault> {
         .path()
         .split('/')
         .filter(|segment| !segment.is_empty())
-        .map(|segment| decode(segment, false))
+        // Java's clients write blanks in names as `+`, and a plus as `%2B`.
+        .map(|segment| decode(segment))
         .collect::<Result<Vec<_>, _>>()?;
     let mut path: Vec<&str> = segments.iter().map(String::as_str).collect();
     if path.starts_with(&["api", "catalog"]) {
@@ -57,45 +102,88 @@ pub(super) fn parse(method: &Method, uri: &Uri) -> Result<Route, RestFault> {
         return Err(unknown(method, uri));
     }
     path.drain(..1);
+    if path == ["oauth", "tokens"] && *method == Method::POST {
+        return Ok(Route::Tokens);
+    }
     if path == ["config"] && *method == Method::GET {
         return Ok(Route::Config);
     }
-    // What is not about namespaces has no prefix-free form that we serve.
-    let resource = match path.as_slice() {
-        ["namespaces", rest @ ..] => rest,
-        [_prefix, "namespaces", rest @ ..] => rest,
-        _ => return Err(elsewhere(method, uri)),
+    let found = match path.as_slice() {
+        ["namespaces" | "tables" | "views" | "transactions", ..] => resource(method, uri, &path)?,
+        [_prefix, rest @ ..] => resource(method, uri, rest)?,
+        [] => None,
     };
-    namespaces(method, uri, resource)
+    found.ok_or_else(|| unknown(method, uri))
 }
 
-fn namespaces(method: &Method, uri: &Uri, resource: &[&str]) -> Result<Route, RestFault> {
-    let writes = *method != Method::GET && *method != Method::HEAD;
-    match (method.as_str(), resource) {
-        ("GET", []) => {
-            let parent = query(uri, "parent")?.map(|p| levels(&p)).transpose()?.unwrap_or_default();
-            Ok(Route::Namespaces { parent })
+fn resource(method: &Method, uri: &Uri, path: &[&str]) -> Result<Option<Route>, RestFault> {
+    let route = match (method.as_str(), path) {
+        ("POST", ["tables", "rename"]) => Route::RenameTable,
+        ("POST", ["views", "rename"]) => Route::RenameView,
+        ("POST", ["transactions", "commit"]) => Route::Transaction,
+        ("GET", ["namespaces"]) => {
+            let parent = query(uri, "parent")?.filter(|parent| !parent.is_empty());
+            let parent = parent.map(|p| levels(&p)).transpose()?.unwrap_or_default();
+            Route::Namespaces { parent, page: page(uri)? }
         }
-        ("GET", [namespace]) => Ok(Route::Namespace(levels(namespace)?)),
-        ("HEAD", [namespace]) => Ok(Route::NamespaceExists(levels(namespace)?)),
-        ("GET", [namespace, "tables"]) => Ok(Route::Tables(levels(namespace)?)),
-        ("GET", [namespace, "tables", name]) => {
-            Ok(Route::Table { ident: ident(namespace, name)?, snapshots: snapshots(uri)? })
-        }
-        ("HEAD", [namespace, "tables", name]) => Ok(Route::TableExists(ident(namespace, name)?)),
-        _ if writes => Err(RestFault::read_only(&format!("{method} {}", uri.path()))),
-        _ => Err(unknown(method, uri)),
-    }
+        ("POST", ["namespaces"]) => Route::CreateNamespace,
+        ("GET", ["namespaces", namespace]) => Route::Namespace(levels(namespace)?),
+        ("HEAD", ["namespaces", namespace]) => Route::NamespaceExists(levels(namespace)?),
+        ("DELETE", ["namespaces", namespace]) => Route::DropNamespace(levels(namespace)?),
+        ("POST", ["namespaces", namespace, "properties"]) => Route::UpdateNamespace(levels(namespace)?),
+        ("POST", ["namespaces", namespace, "register"]) => Route::RegisterTable(levels(namespace)?),
+        (_, ["namespaces", namespace, "tables", rest @ ..]) => return table(method, uri, namespace, rest),
+        (_, ["namespaces", namespace, "views", rest @ ..]) => return view(method, uri, namespace, rest),
+        _ => return Ok(None),
+    };
+    Ok(Some(route))
 }
 
-/// Requests outside namespaces: writing ones are refused by name, so that the user learns why.
-fn elsewhere(method: &Method, uri: &Uri) -> RestFault {
-    let path = uri.path();
-    let writes = ["/tables/rename", "/views/rename", "/transactions/commit", "/register"];
-    if *method == Method::POST && writes.iter().any(|end| path.ends_with(end)) {
-        return RestFault::read_only(&format!("{method} {path}"));
-    }
-    unknown(method, uri)
+fn table(method: &Method, uri: &Uri, namespace: &str, rest: &[&str]) -> Result<Option<Route>, RestFault> {
+    let route = match (method.as_str(), rest) {
+        ("GET", []) => Route::Tables { namespace: levels(namespace)?, page: page(uri)? },
+        ("POST", []) => Route::CreateTable(levels(namespace)?),
+        ("GET", [name]) => Route::Table { ident: ident(namespace, name)?, snapshots: snapshots(uri)? },
+        ("HEAD", [name]) => Route::TableExists(ident(namespace, name)?),
+        ("POST", [name]) => Route::CommitTable(ident(namespace, name)?),
+        ("DELETE", [name]) => {
+            let purge = query(uri, "purgeRequested")?;
+            // PyIceberg writes `True` and `False`.
+            let purge = match purge.as_deref().map(str::to_ascii_lowercase).as_deref() {
+                None | Some("false") => false,
+                Some("true") => true,
+                Some(other) => return Err(bad(format!("purgeRequested=`{other}`: write true or false"))),
+            };
+            Route::DropTable { ident: ident(namespace, name)?, purge }
+        }
+        ("POST", [name, "metrics"]) => Route::Metrics(ident(namespace, name)?),
+        _ => return Ok(None),
+    };
+    Ok(Some(route))
+}
+
+fn view(method: &Method, uri: &Uri, namespace: &str, rest: &[&str]) -> Result<Option<Route>, RestFault> {
+    let route = match (method.as_str(), rest) {
+        ("GET", []) => Route::Views { namespace: levels(namespace)?, page: page(uri)? },
+        ("POST", []) => Route::CreateView(levels(namespace)?),
+        ("GET", [name]) => Route::View(ident(namespace, name)?),
+        ("HEAD", [name]) => Route::ViewExists(ident(namespace, name)?),
+        ("POST", [name]) => Route::ReplaceView(ident(namespace, name)?),
+        ("DELETE", [name]) => Route::DropView(ident(namespace, name)?),
+        _ => return Ok(None),
+    };
+    Ok(Some(route))
+}
+
+fn page(uri: &Uri) -> Result<Page, RestFault> {
+    let size = match query(uri, "pageSize")? {
+        None => None,
+        Some(text) => match text.parse::<usize>() {
+            Ok(size) if size > 0 => Some(size.min(PAGE_MAX)),
+            _ => return Err(bad(format!("pageSize=`{text}`: write a number from 1"))),
+        },
+    };
+    Ok(Page { token: query(uri, "pageToken")?, size })
 }
 
 fn unknown(method: &Method, uri: &Uri) -> RestFault {
@@ -130,16 +218,16 @@ fn snapshots(uri: &Uri) -> Result<Snapshots, RestFault> {
 /// The first value of a query parameter.
 fn query(uri: &Uri, name: &str) -> Result<Option<String>, RestFault> {
     let pairs = uri.query().unwrap_or_default().split('&');
-    for (key, value) in pairs.filter_map(|pair| pair.split_once('=')) {
-        if decode(key, true)? == name {
-            return decode(value, true).map(Some);
+    for (key, value) in pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        if decode(key)? == name {
+            return decode(value).map(Some);
         }
     }
     Ok(None)
 }
 
-/// Percent-decodes; in queries `+` is a blank.
-fn decode(text: &str, form: bool) -> Result<String, RestFault> {
+/// Percent-decodes; `+` is a blank.
+pub(super) fn decode(text: &str) -> Result<String, RestFault> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -154,7 +242,7 @@ fn decode(text: &str, form: bool) -> Result<String, RestFault> {
                 bytes.push(byte);
                 rest = &tail[2..];
             }
-            b'+' if form => bytes.push(b' '),
+            b'+' => bytes.push(b' '),
             other => bytes.push(*other),
         }
     }
@@ -181,12 +269,14 @@ mod tests {
     fn every_base_path_and_prefix() {
         for base in ["", "/catalog", "/api/catalog"] {
             assert_eq!(get(&format!("{base}/v1/config?warehouse=w")), Ok(Route::Config));
+            assert_eq!(with(Method::POST, &format!("{base}/v1/oauth/tokens")), Ok(Route::Tokens));
             for prefix in ["", "/wh", "/namespaces"] {
                 let tables = format!("{base}/v1{prefix}/namespaces/public/tables");
                 if prefix == "/namespaces" {
                     continue;
                 }
-                assert_eq!(get(&tables), Ok(Route::Tables(vec!["public".into()])), "{tables}");
+                let all = Route::Tables { namespace: vec!["public".into()], page: Page::default() };
+                assert_eq!(get(&tables), Ok(all), "{tables}");
             }
         }
     }
@@ -196,7 +286,7 @@ mod tests {
         assert_eq!(get("/v1/namespaces/a%1Fb"), Ok(Route::Namespace(vec!["a".into(), "b".into()])));
         assert_eq!(
             get("/v1/namespaces?parent=a%1Fb"),
-            Ok(Route::Namespaces { parent: vec!["a".into(), "b".into()] })
+            Ok(Route::Namespaces { parent: vec!["a".into(), "b".into()], page: Page::default() })
         );
         assert_eq!(
             get("/v1/namespaces/public/tables/trades~dlq?snapshots=refs"),
@@ -213,20 +303,35 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_refused_and_the_rest_is_unknown() {
-        for (method, path) in [
-            (Method::POST, "/v1/namespaces"),
-            (Method::DELETE, "/v1/namespaces/public/tables/t?purgeRequested=False"),
-            (Method::POST, "/v1/wh/namespaces/public/tables/t"),
-            (Method::POST, "/v1/transactions/commit"),
-            (Method::POST, "/v1/wh/tables/rename"),
+    fn writes_and_pages() {
+        let t = || ident_of(&["public"], "t");
+        let page = Page { token: Some(String::new()), size: Some(3) };
+        for (method, path, route) in [
+            (Method::POST, "/v1/namespaces", Route::CreateNamespace),
+            (
+                Method::DELETE,
+                "/v1/namespaces/public/tables/t?purgeRequested=True",
+                Route::DropTable { ident: t(), purge: true },
+            ),
+            (Method::POST, "/v1/wh/namespaces/public/tables/t", Route::CommitTable(t())),
+            (Method::POST, "/v1/transactions/commit", Route::Transaction),
+            (Method::POST, "/v1/wh/tables/rename", Route::RenameTable),
+            (Method::POST, "/v1/wh/namespaces/public/register", Route::RegisterTable(vec!["public".into()])),
+            (
+                Method::GET,
+                "/v1/namespaces/public/views?pageToken=&pageSize=3",
+                Route::Views { namespace: vec!["public".into()], page },
+            ),
+            (Method::POST, "/v1/namespaces/public/views/t", Route::ReplaceView(t())),
+            (Method::GET, "/v1/namespaces/public/views/a+b", Route::View(ident_of(&["public"], "a b"))),
         ] {
-            let (status, text) = with(method, path).unwrap_err();
-            assert_eq!(status, StatusCode::NOT_ACCEPTABLE, "{path}");
-            assert!(text.contains("read-only"), "{text}");
+            assert_eq!(with(method, path), Ok(route), "{path}");
+        }
+        for path in ["/v1/namespaces?pageSize=0", "/v1/namespaces?pageSize=x"] {
+            assert_eq!(get(path).unwrap_err().0, StatusCode::BAD_REQUEST, "{path}");
         }
         for path in
-            ["/", "/v1", "/v2/config", "/v1/namespaces/public/views", "/v1/namespaces/public/tables/a/b"]
+            ["/", "/v1", "/v2/config", "/v1/namespaces/public/functions", "/v1/namespaces/public/tables/a/b"]
         {
             assert_eq!(get(path).unwrap_err().0, StatusCode::NOT_FOUND, "{path}");
         }

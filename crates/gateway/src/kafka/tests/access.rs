@@ -17,7 +17,7 @@ const TOPIC_REFUSED: i16 = 29;
 const CLUSTER_REFUSED: i16 = 31;
 
 async fn closed_node() -> Node {
-    let settings = Settings { super_users: Vec::new(), open_by_default: false };
+    let settings = Settings { super_users: Vec::new(), open_by_default: false, catalog_tokens: false };
     Node::start_with(Limits::default(), Authentication::None, settings).await
 }
 

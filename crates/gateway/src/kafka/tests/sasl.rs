@@ -17,7 +17,11 @@ async fn node() -> Node {
 }
 
 async fn node_with_sessions(session: Option<Duration>) -> Node {
-    let settings = ::access::Settings { super_users: vec!["User:alice".into()], open_by_default: false };
+    let settings = ::access::Settings {
+        super_users: vec!["User:alice".into()],
+        open_by_default: false,
+        catalog_tokens: false,
+    };
     let node = Node::start_with(Limits::default(), Authentication::Sasl { session }, settings).await;
     node.access.provide_user("alice", "wonderland").unwrap();
     node.access.provide_user("bob", "builder").unwrap();
