@@ -1,4 +1,4 @@
-//! Suites that others wrote for Kafka, run against a node, and the kept lists of what they should come to.
+//! Suites that others wrote for Kafka and for Iceberg, run against a node, and the kept lists of what they should come to.
 //!
 //! Owns: starting the node that a suite needs, running the suite, comparing every result with the kept list.
 //! Does not own: fetching and building the suites (the test command does, and says by variables where they are).
@@ -6,6 +6,7 @@
 //! test that skipped itself has not passed.
 
 pub mod expected;
+pub mod iceberg_kit;
 pub mod java;
 pub mod kafka_python;
 pub mod librdkafka;
@@ -77,7 +78,8 @@ pub fn run(suite: &str, bench: &Bench, ids: &[String]) -> Result<bool> {
         "rdkafka" => (rdkafka_crate::list()?, rdkafka_crate::run(bench, ids)?),
         "kafka-python" => (kafka_python::list()?, kafka_python::run(bench, ids)?),
         "java" => (java::list()?, java::run(bench, ids)?),
-        other => anyhow::bail!("no suite `{other}`: librdkafka, rdkafka, kafka-python, java"),
+        "rck" => (iceberg_kit::list()?, iceberg_kit::run(bench, ids)?),
+        other => anyhow::bail!("no suite `{other}`: librdkafka, rdkafka, kafka-python, java, rck"),
     };
     // A whole run misses nothing that the list names.
     let differ = judge(suite, &expectations, &outcomes, ids.is_empty());

@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: suites that others wrote for Kafka, against a node that it starts.
+//! `cargo xtask conformance`: suites that others wrote for Kafka and Iceberg, against a node that it starts.
 //!
 //! Owns: which suites there are, what each needs before it can run.
 //! Does not own: running them and judging the results (testkit's program `conformance`).
@@ -18,6 +18,7 @@ usage: cargo xtask conformance [SUITE [ID…]]
   rdkafka        the tests of the crate rdkafka; IDs are parts of names
   kafka-python   kafka-python's integration tests; IDs are parts of names
   java           Kafka's command-line tools; IDs are the checks' names
+  rck            Apache Iceberg's REST Compatibility Kit; IDs are parts of method names. It has tables below /tmp
 
 Without SUITE all of them run. Each starts a node of its own from the debug build, prints a table, and compares every
 result with the kept list in crates/testkit/conformance: the command fails when one differs, for better or worse.
@@ -25,7 +26,7 @@ What is fetched and built lies in target/conformance, with the logs of the last 
 It needs, beside what the tests need, npm, a JDK and maven; missing ones are installed when it runs as root.
 ";
 
-const SUITES: &[&str] = &["librdkafka", "rdkafka", "kafka-python", "java"];
+const SUITES: &[&str] = &["librdkafka", "rdkafka", "kafka-python", "java", "rck"];
 
 /// Runs one suite or all.
 pub(crate) fn run(suite_and_ids: &[&str]) -> Result<()> {
@@ -77,6 +78,9 @@ fn set_up(suite: &str, command: &mut Command) -> Result<()> {
         "kafka-python" => {
             let suite = setup::python_suite::kafka_python()?;
             command.env("FRAZIL_KAFKA_PYTHON", suite.sources).env("FRAZIL_KAFKA_PYTHON_BIN", suite.python);
+        }
+        "rck" => {
+            command.env("FRAZIL_ICEBERG_KIT", setup::iceberg_kit::jars()?);
         }
         "java" => set_kafka_path(command, &setup::kafka_tools::kafka_path()?),
         other => bail!("no suite `{other}`"),

@@ -5,6 +5,7 @@
 //! Does not own: what is done with them.
 //! Invariants: everything is there afterwards, or the error is the one line to type.
 
+pub(crate) mod iceberg_kit;
 pub(crate) mod kafka_tools;
 pub(crate) mod librdkafka;
 pub(crate) mod python_suite;

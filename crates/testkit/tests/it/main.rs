@@ -1,6 +1,8 @@
 //! Whole nodes, judged from outside.
 
+mod catalog_commits;
 mod groups;
+mod guests;
 mod hostile;
 mod incarnations;
 mod kill;
