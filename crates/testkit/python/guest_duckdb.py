@@ -3,6 +3,7 @@ checks what it finds.
 
 usage: guest_duckdb.py CATALOG_PORT write [CLIENT_ID SECRET]
        guest_duckdb.py CATALOG_PORT count TABLE
+       guest_duckdb.py CATALOG_PORT refused TABLE                     a DELETE that would write delete files
 """
 
 import os
@@ -69,6 +70,9 @@ def write(port, *who):
 def main(port, what, *args):
     if what == "write":
         write(port, *args)
+    elif what == "refused":
+        message = refused(connect(port), f"DELETE FROM ice.public.{args[0]} WHERE qty = 1")
+        assert "delete files" in message, message
     else:
         print(connect(port).execute(f"SELECT count(*) FROM ice.public.{args[0]}").fetchall()[0][0])
 

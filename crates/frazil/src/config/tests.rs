@@ -20,7 +20,7 @@ impl Directory {
     fn load(&self, name: &str) -> Result<Config, Problems> {
         let variables = |name: &str| match name {
             "PARTITIONS" => Some("6".to_owned()),
-            "KAFKA_ADMIN_PASSWORD" => Some("a password".to_owned()),
+            "KAFKA_ADMIN_PASSWORD" | "ROOT_SECRET" => Some("a password".to_owned()),
             _ => None,
         };
         Config::load_with(&self.0.join(name), &variables)
@@ -385,4 +385,36 @@ server:
     };
     assert!(listen("authentication: none")[0].contains("authentication: sasl"));
     assert!(listen("authentication: sasl")[0].contains("advertised.host.name"));
+}
+
+#[test]
+fn who_may_use_the_catalog_and_where_tables_lie() {
+    let text = r#"version: 1
+server:
+  catalog: { authentication: oauth2, root.secret: "${ROOT_SECRET}" }
+  tables: { warehouse: /srv/warehouse, requested_location: override }
+"#;
+    let directory = Directory::new(&[("frazil.yaml", text)]);
+    let variables = |name: &str| (name == "ROOT_SECRET").then(|| "hush".to_owned());
+    let config = Config::load_with(&directory.0.join("frazil.yaml"), &variables).expect("a configuration");
+    assert!(config.security.access().catalog_tokens && config.security.root_secret.is_some());
+    assert!(!format!("{config:?}").contains("hush"), "a secret is printed");
+    assert_eq!(config.tables.warehouse.as_deref(), Some(Path::new("/srv/warehouse")));
+    let mut settings = ::tables::Settings::default();
+    config.tables.apply(&mut settings);
+    assert!(settings.override_locations);
+    assert!(!Config::default().security.access().catalog_tokens);
+    for (text, part) in [
+        ("catalog: { authentication: sasl }", "none or oauth2"),
+        ("catalog: { root.secret: '' }", "empty"),
+        ("catalog: { secret: x }", "secret"),
+        ("tables: { warehouse: lake }", "absolute"),
+        ("tables: { warehouse: /a/../b }", "absolute"),
+        ("tables: { requested_location: maybe }", "refuse or override"),
+    ] {
+        let text = format!("version: 1\nserver:\n  {text}\n");
+        let directory = Directory::new(&[("frazil.yaml", &text)]);
+        let problems = Config::load(&directory.0.join("frazil.yaml")).expect_err(&text);
+        assert!(problems.to_string().contains(part), "{text}: {problems}");
+    }
 }

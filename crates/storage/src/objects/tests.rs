@@ -4,7 +4,7 @@ use std::path::Path as FilePath;
 
 use super::*;
 use crate::directory::tests::temporary;
-use crate::disk::RealDisk;
+use crate::disk::{Disk, OpenMode, RealDisk};
 use crate::simulated::SimulatedDisk;
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -129,4 +129,31 @@ fn a_put_that_returned_survives_every_power_cut() {
             }
         });
     }
+}
+
+#[test]
+fn what_others_wrote_survives_a_power_cut_once_it_was_made_durable() {
+    let file = FilePath::new("/data/warehouse/public/t/data/guest.parquet");
+    let written = |disk: &SimulatedDisk| {
+        disk.create_dir_all(file.parent().expect("directory")).expect("directory");
+        disk.open(file, OpenMode::Create).expect("file").write_at(0, b"rows").expect("write");
+    };
+    let survives = |disk: &SimulatedDisk| {
+        (0..20).all(|seed| {
+            let disk = disk.after_power_cut(seed);
+            disk.exists(file) && crate::disk::read_file(&disk, file).expect("read") == b"rows"
+        })
+    };
+    let (careless, careful) = (SimulatedDisk::new(), SimulatedDisk::new());
+    written(&careless);
+    assert!(!survives(&careless), "nobody synced it");
+    written(&careful);
+    let objects = Objects::local(Arc::new(careful.clone()), "/data/warehouse".into());
+    // As Java's programs write it.
+    let location = format!("file:{}", file.display());
+    block_on(objects.make_durable(std::slice::from_ref(&location))).expect("durable");
+    assert!(survives(&careful));
+    let missing = [location, format!("{}/public/t/data/none", objects.root())];
+    let missing = block_on(objects.make_durable(&missing));
+    assert!(matches!(missing, Err(ObjectError::NotFound { location }) if location.ends_with("none")));
 }

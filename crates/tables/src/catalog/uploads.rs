@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use iceberg::TableUpdate;
 use iceberg::spec::{
-    FormatVersion, Manifest, ManifestFile, ManifestList, ManifestStatus, Snapshot, TableMetadata,
+    FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestStatus, Snapshot,
+    TableMetadata,
 };
 
 use super::locations::is_within;
@@ -86,6 +87,11 @@ impl Tables {
             let path = &manifest.manifest_path;
             if table.strict || is_within(self.objects().root(), path) {
                 self.check_within(table.base, "manifest", path)?;
+            }
+            if table.strict && manifest.content == ManifestContentType::Deletes {
+                let why = "this table is written from its topic, and its queries do not read delete files: delete rows by \
+                           rewriting their files (copy-on-write)";
+                return Err(CatalogError::Forbidden(why.into()).into());
             }
             if !is_within(table.base, path) {
                 continue;

@@ -74,6 +74,7 @@ fn a_topics_table_goes_on_after_a_guests_rows() -> Result<()> {
     }
     let counted = world.frazil(&["sql", "-o", "csv", "-c", "SELECT count(*) AS n FROM trades"])?;
     ensure!(counted.trim() == "n\n105", "{counted}");
+    python("guest_duckdb.py", &[&catalog, "refused", "trades"], "")?;
     node.verify("trades")?;
     node.stop()
 }
