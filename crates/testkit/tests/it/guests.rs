@@ -55,7 +55,20 @@ fn guests_come_in_with_a_secret() -> Result<()> {
 fn a_topics_table_goes_on_after_a_guests_rows() -> Result<()> {
     let world = World::new("guest-rows")?;
     let node = world.start()?;
-    world.create_table_topic("trades", 2, 1_000)?;
+    world.frazil(&[
+        "topic",
+        "create",
+        "trades",
+        "-p",
+        "2",
+        "-c",
+        "redpanda.iceberg.mode=value_schema_latest",
+        "-c",
+        "redpanda.iceberg.target.lag.ms=1000",
+        // PyIceberg writes by hour with a package more.
+        "-c",
+        "redpanda.iceberg.partition.spec=()",
+    ])?;
     node.register_schema("trades-value", SCHEMA)?;
     let (kafka, catalog) = (world.ports.kafka().to_string(), world.ports.catalog().to_string());
     let produce = |from: usize| {
