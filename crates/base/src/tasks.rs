@@ -93,6 +93,9 @@ struct Inner {
 
 const PHASES: [StopPhase; 3] = [StopPhase::Doors, StopPhase::Pipelines, StopPhase::Log];
 
+/// How long an aborted task is waited for.
+const LET_GO: Duration = Duration::from_secs(1);
+
 impl Supervisor {
     /// A supervisor whose tasks run on `runtime`.
     pub fn new(runtime: Handle) -> Self {
@@ -167,6 +170,8 @@ impl Supervisor {
                 if tokio::time::timeout_at(deadline, &mut handle).await.is_err() {
                     tracing::warn!(?phase, "a task did not stop in time and was aborted");
                     handle.abort();
+                    // What it holds is let go of before this returns, unless it computes without a pause.
+                    let _ = tokio::time::timeout(LET_GO, handle).await;
                 }
             }
         }

@@ -279,11 +279,11 @@ pub enum TableCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Commit what a topic has now, without waiting for its target lag
+    /// Commit what a table's topic has now, without waiting for its target lag
     #[command(after_help = "Example:\n  frazil table commit trades")]
     Commit {
-        /// Name of the topic
-        topic: String,
+        /// `name`, or `namespace.name`; or its topic's name
+        table: String,
     },
     /// Account for every offset of a topic: row, dead letter, dropped, control, aborted, compacted or skipped
     #[command(

@@ -228,6 +228,7 @@ async fn open_parts(
     let mut moving = pipelines::Settings::default();
     settings.config.maintenance.apply(&mut moving.upkeep);
     settings.config.tables.apply(&mut settings.tables);
+    settings.config.tables.apply_to_commits(&mut moving);
     let clock: SharedClock = Arc::new(SystemClock);
     let below = {
         let (supervisor, clock, compute) = (supervisor.clone(), Arc::clone(&clock), compute.clone());

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use base::{ErrorKind, Fault, Offset, PartitionId, SharedClock, Supervisor, TaskKind, TopicId};
 use queries::mode::DEAD_LETTER_SUFFIX;
 
+pub(crate) use report::no_such_table;
+
 use crate::duties::Duties;
 use crate::materialize;
 use crate::settings::Settings;
@@ -212,10 +214,11 @@ impl Commands {
         self.duties.aside(async move { pipeline::delete(&duties, &name).await }).await
     }
 
-    /// Commits what is stable of a topic now, without waiting for size or age; returns the table's snapshot id.
-    pub async fn commit_now(&self, topic: &str) -> Result<Option<i64>, CommandError> {
-        let info = topic::find(&self.duties, topic)?;
-        let link = self.duties.table_link(info.id).ok_or_else(|| no_table(topic))?;
+    /// Commits what is stable of a table's topic now, without waiting for size or age; returns the table's snapshot id.
+    /// `table` is the table's name, with or without its namespace, or its topic's.
+    pub async fn commit_now(&self, table: &str) -> Result<Option<i64>, CommandError> {
+        let info = self.topic_of(table)?;
+        let link = self.duties.table_link(info.id).ok_or_else(|| no_table(info.name.as_str()))?;
         link.commit_now().await
     }
 

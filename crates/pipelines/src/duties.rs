@@ -33,6 +33,8 @@ pub(crate) struct Duties {
     pub(crate) changes: AsyncMutex<()>,
     /// Held while pipelines change. Apart from `changes`, which a pipeline's task takes to make its target.
     pub(crate) pipeline_changes: AsyncMutex<()>,
+    /// Held while a replay of dead letters has its marker open. Taken after `changes`.
+    pub(crate) replaying: AsyncMutex<()>,
     /// Bounds the memory of staging.
     pub(crate) staging: Semaphore,
     pub(crate) started_ms: i64,
@@ -65,6 +67,7 @@ impl Duties {
             schema_gate: AsyncMutex::new(()),
             changes: AsyncMutex::new(()),
             pipeline_changes: AsyncMutex::new(()),
+            replaying: AsyncMutex::new(()),
             upkeep: Upkeep::default(),
             tables: Mutex::default(),
             pipelines: Mutex::default(),

@@ -10,6 +10,7 @@ pub mod commands;
 mod duties;
 pub mod materialize;
 pub mod publish;
+mod replay;
 pub mod settings;
 pub mod spec;
 pub mod status;
@@ -18,6 +19,7 @@ mod verify;
 
 pub use commands::{CommandError, Commands};
 pub use materialize::{BACKFILL, DEAD_LETTERS, DROPPED, DROPPED_OFFSETS, SKIPPED};
+pub use replay::{PartitionReplay, Reason, ReplayReport};
 pub use settings::Settings;
 pub use spec::{OnError, PipelineSpec, PublishMode, SpecError, Target, Trigger};
 pub use status::{

@@ -7,13 +7,17 @@
 
 mod accounting;
 mod check;
+mod decided;
 mod link;
+mod pace;
+mod pending;
 mod prepare;
 mod range;
 mod resume;
+mod signals;
 mod stage;
 mod standing;
-mod switches;
+pub(crate) mod switches;
 mod trouble;
 
 pub(crate) use accounting::offsets_in;
@@ -32,7 +36,6 @@ use std::time::Duration;
 
 use base::{Offset, PartitionId, Shutdown, TopicId, TopicName};
 use futures::FutureExt;
-use futures::future::select_all;
 use tables::{Advance, CommitError, CommitOutcome, StagedFiles};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -40,8 +43,11 @@ use topics::Cut;
 
 use crate::backoff::Backoff;
 use crate::duties::Duties;
+use pace::{Pace, Waiting};
+use pending::Pending;
 use range::Range;
-use stage::{Job, Reached, Staged};
+use signals::{any_changed, panic_text, sleep_until};
+use stage::{Reached, Staged, stage};
 use standing::{Positions, Standing};
 
 /// The group under which lag tools see a table's task.
@@ -74,6 +80,8 @@ pub(crate) struct Materializer {
     due_now: bool,
     /// Bytes of log at the last commit.
     bytes_before: u64,
+    pace: Pace,
+    pending: Option<Pending>,
 }
 
 /// Why waiting ended.
@@ -119,6 +127,8 @@ impl Materializer {
             waiting_since: None,
             due_now: true,
             bytes_before: 0,
+            pace: Pace::default(),
+            pending: None,
         }
     }
 
@@ -213,10 +223,10 @@ impl Materializer {
             let mut until = None;
             if standing.pending() > 0 {
                 let now = Instant::now();
-                let due = *self.waiting_since.get_or_insert(now) + lag;
+                let since = *self.waiting_since.get_or_insert(now);
                 let bytes = standing.log_bytes().saturating_sub(self.bytes_before);
-                let is_new = standing.has_no_columns_yet();
-                if self.due_now || is_new || now >= due || bytes >= self.duties.settings.commit_bytes {
+                let due = self.pace.due(Waiting { now, since, bytes, lag }, &self.duties.settings);
+                if self.due_now || standing.has_no_columns_yet() || now >= due {
                     return Wake::Commit;
                 }
                 until = Some(due.min(now + self.duties.settings.size_check));
@@ -249,26 +259,34 @@ impl Materializer {
         let cut_at = Instant::now();
         self.bytes_before = standing.log_bytes();
         loop {
-            let ranges = standing.ranges(&cut);
-            if ranges.is_empty() {
-                break;
-            }
             // A large backlog is many commits: each is a unit of its own.
             if self.shutdown.is_requested() {
                 return Err(Trouble::Failed("the node is stopping".to_owned()));
             }
             let permit = duties.staging.acquire().await.map_err(|e| Trouble::failed(&e))?;
-            let staged = Job {
-                duties: &duties,
-                rows: &standing.rows,
-                table: &standing.table,
-                dead_letters: standing.dead_letters(),
-                ranges: &ranges,
+            let left = self.pending.take().filter(|pending| pending.fits(standing));
+            let (ranges, mut staged) = match left {
+                Some(Pending { ranges, staged, .. }) => (ranges, staged),
+                None => {
+                    let mut ranges = standing.ranges(&cut);
+                    if ranges.is_empty() {
+                        break;
+                    }
+                    let staged = stage(&duties, standing, &mut ranges).await?;
+                    (ranges, staged)
+                }
             };
-            let mut staged = staged.stage().await?;
             let unseen = std::mem::take(&mut staged.unseen);
             if !staged.reached.is_empty() {
-                self.commit_staged(standing, &ranges, staged).await?;
+                let began = Instant::now();
+                if let Err(trouble) = self.commit_staged(standing, &ranges, &mut staged).await {
+                    if matches!(trouble, Trouble::Unclear(_)) {
+                        staged.unseen = unseen;
+                        self.pending = Some(Pending::new(ranges, staged, standing));
+                    }
+                    return Err(trouble);
+                }
+                self.pace.committed(Instant::now(), began.elapsed());
             }
             drop(permit);
             self.gaps = 0;
@@ -306,22 +324,26 @@ impl Materializer {
         &self,
         standing: &mut Standing,
         ranges: &[Range],
-        staged: Staged,
+        staged: &mut Staged,
     ) -> Result<(), Trouble> {
-        let Staged { files, dead_files, reached, accounting, .. } = staged;
-        if let Some(files) = dead_files {
-            let advances = self.advances(ranges, &reached, Some(&standing.dead));
-            let ident = standing.dead_ident.clone();
-            self.append(&ident, files, advances, BTreeMap::new(), &mut standing.dead).await?;
+        if let Some(files) = &staged.dead_files {
+            let advances = self.advances(ranges, &staged.reached, Some(&standing.dead));
+            // Without a range nobody could tell later whether these were committed.
+            let fenced = !advances.is_empty();
+            let (ident, files) = (standing.dead_ident.clone(), files.clone());
+            let done = self.append(&ident, files, advances, BTreeMap::new(), &mut standing.dead).await;
+            done.map_err(|trouble| if fenced { trouble } else { trouble.settled() })?;
+            staged.dead_files = None;
         }
+        let Staged { files, reached, accounting, .. } = &*staged;
         if accounting.lost_any() {
             let skipped: Vec<_> = ranges.iter().filter_map(Range::skipped).collect();
             tracing::error!(table = %self.name, ?skipped, "the log lost records before the table had them");
         }
-        let advances = self.advances(ranges, &reached, None);
+        let advances = self.advances(ranges, reached, None);
         let summary = accounting.summary(self.duties.settings.ranges_listed_max);
         let ident = standing.ident.clone();
-        self.append(&ident, files, advances, summary, &mut standing.positions).await?;
+        self.append(&ident, files.clone(), advances, summary, &mut standing.positions).await?;
         let mut view = self.link.view.lock();
         view.state = State::Running;
         view.message = None;
@@ -399,7 +421,9 @@ impl Materializer {
             }
             Trouble::Waiting(text) => (State::Waiting, text, Rest::UntilRecords),
             Trouble::Stopped(state, text) => (state, text, Rest::UntilChange),
-            Trouble::Failed(text) => (State::Failing, text, Rest::For(self.backoff.pause())),
+            Trouble::Failed(text) | Trouble::Unclear(text) => {
+                (State::Failing, text, Rest::For(self.backoff.pause()))
+            }
         };
         if state != State::Waiting {
             tracing::warn!(table = %self.name, state = state.as_str(), reason = %text, "not materializing");
@@ -464,31 +488,4 @@ impl Materializer {
             }
         }
     }
-}
-
-async fn sleep_until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when one of the marks has moved; a partition that is gone never does.
-async fn any_changed(marks: &mut [watch::Receiver<Offset>]) {
-    if marks.is_empty() {
-        return std::future::pending().await;
-    }
-    let waits = marks.iter_mut().map(|mark| {
-        Box::pin(async move {
-            if mark.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
-    });
-    select_all(waits).await;
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -15,7 +15,7 @@ use base::{Offset, PartitionId, TopicId};
 use futures::StreamExt;
 use queries::mode::DEAD_LETTER_SUFFIX;
 use queries::{Answer, SessionSettings};
-use tables::{CatalogError, Progress, Recorded, Table, TableIdent};
+use tables::{CatalogError, Progress, Recorded, Replay, Table, TableIdent};
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
@@ -36,6 +36,8 @@ struct Found {
     foreign: u64,
     /// Rows that came after the account was read.
     newer: u64,
+    /// Dead letters that are rows by now and have not left yet.
+    leaving: u64,
 }
 
 /// Verifies a table and its dead letters. The error is a table that cannot be looked at; what is wrong with it is in the report.
@@ -62,30 +64,72 @@ async fn attempt(duties: &Duties, ident: &TableIdent) -> Result<Option<VerifyRep
             return Ok(Some(report));
         }
     };
+    let replays = match table.replays() {
+        Ok(replays) => replays,
+        Err(error) => {
+            report.find(error.to_string());
+            return Ok(Some(report));
+        }
+    };
     let listed = check_files(duties, &table, &mut report).await?;
     if !report.ok {
         report.notes.push("rows and log were not looked at: files come first".to_owned());
         return Ok(Some(report));
     }
     let limits = limits(&progress);
-    let rows = find_rows(duties, ident, &limits).await?;
-    let dead_ident = TableIdent { name: format!("{}{DEAD_LETTER_SUFFIX}", ident.name), ..ident.clone() };
+    let rows = find_rows(duties, ident, &limits, None).await?;
+    let dead_ident = dead_letters_of(ident);
     let dead = match tables.load(&dead_ident).await {
-        Ok(_) => find_rows(duties, &dead_ident, &limits).await?,
+        Ok(_) => find_rows(duties, &dead_ident, &limits, replays.open.as_ref()).await?,
         Err(CatalogError::NoSuchTable(_)) => Found::default(),
         Err(error) => return Err(error.into()),
     };
     let lives: BTreeSet<_> = progress.keys().map(|source| source.topic).collect();
     let forked = progress.values().any(|recorded| recorded.account.fates.forked > 0);
-    if (lives.len() > 1 || forked)
-        && tables.load(ident).await?.current_snapshot_id() != table.current_snapshot_id()
-    {
+    let now = tables.load(ident).await?;
+    let moved = now.replays()?.generation != replays.generation;
+    if moved || (lives.len() > 1 || forked) && now.current_snapshot_id() != table.current_snapshot_id() {
         return Ok(None);
+    }
+    if let Some(open) = &replays.open {
+        report.notes.push(format!(
+            "a replay of {} dead letters is under way or was interrupted: {} of them have yet to leave {dead_ident}; the \
+             next start or `frazil table replay-dlq {}` finishes it",
+            open.rows(),
+            dead.leaving,
+            ident.name
+        ));
     }
     check_counts(&table, listed, &rows, &mut report);
     check_account(&progress, &rows, &dead, &mut report);
     check_log(duties, &progress, rows, dead, &mut report).await?;
     Ok(Some(report))
+}
+
+/// The table of a table's dead letters.
+pub(crate) fn dead_letters_of(table: &TableIdent) -> TableIdent {
+    TableIdent { name: format!("{}{DEAD_LETTER_SUFFIX}", table.name), ..table.clone() }
+}
+
+/// Dead letters as far as the account of their table speaks of them.
+pub(crate) async fn dead_letters_found(
+    duties: &Duties,
+    ident: &TableIdent,
+    progress: &Progress,
+    leaving: Option<&Replay>,
+) -> Result<DeadLetters, CommandError> {
+    Ok(DeadLetters(find_rows(duties, ident, &limits(progress), leaving).await?.coverage))
+}
+
+/// Which dead letters there are.
+pub(crate) struct DeadLetters(Coverage);
+
+impl DeadLetters {
+    /// How many there are of a partition, and which of them lie twice or outside of `[from, to)`.
+    pub(crate) fn beside(&self, partition: PartitionId, owed: (Offset, Offset)) -> (u64, Option<String>) {
+        let wrong = too_deep(self.0.runs(partition), &[owed]);
+        (self.0.count(partition), (!wrong.is_empty()).then(|| some(&wrong)))
+    }
 }
 
 /// Per partition the end of what the account speaks of, over all lives.
@@ -105,6 +149,7 @@ async fn find_rows(
     duties: &Duties,
     ident: &TableIdent,
     limits: &BTreeMap<PartitionId, Offset>,
+    leaving: Option<&Replay>,
 ) -> Result<Found, CommandError> {
     let failed = |error: queries::SqlError| CommandError::Unavailable(format!("reading {ident}: {error}"));
     let mut session = duties.deps.engine.session(SessionSettings {
@@ -127,7 +172,7 @@ async fn find_rows(
     };
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(failed)?;
-        if !found.take(&batch, limits)? {
+        if !found.take(&batch, limits, leaving)? {
             return Err(CommandError::Unavailable(format!(
                 "the rows of {ident} lie in too many pieces to be accounted for: compact the table first"
             )));
@@ -142,6 +187,7 @@ impl Found {
         &mut self,
         batch: &RecordBatch,
         limits: &BTreeMap<PartitionId, Offset>,
+        leaving: Option<&Replay>,
     ) -> Result<bool, CommandError> {
         let columns = (
             batch.column(0).as_any().downcast_ref::<Int32Array>(),
@@ -158,7 +204,9 @@ impl Found {
                 continue;
             }
             let (partition, offset) = (partitions.value(row), offsets.value(row));
-            if limits.get(&partition).is_none_or(|limit| offset < *limit) {
+            if leaving.is_some_and(|replay| replay.contains(partition, offset)) {
+                self.leaving += 1;
+            } else if limits.get(&partition).is_none_or(|limit| offset < *limit) {
                 fits &= self.coverage.add(partition, offset);
             } else {
                 self.newer += 1;
@@ -210,7 +258,7 @@ fn check_counts(table: &Table, listed: u64, rows: &Found, report: &mut VerifyRep
 
 /// The account adds up, and rows and dead letters are those it speaks of.
 fn check_account(progress: &Progress, rows: &Found, dead: &Found, report: &mut VerifyReport) {
-    report.dead_letter_rows = dead.rows - dead.newer;
+    report.dead_letter_rows = dead.rows - dead.newer - dead.leaving;
     if progress.is_empty() && rows.rows > 0 {
         report.notes.push("nothing is recorded of any topic: the rows are another engine's".to_owned());
         return;

@@ -20,6 +20,7 @@ use tables::Fates;
 
 use crate::mode::{IcebergMode, IcebergTopic, Section, Side};
 
+mod dead_letters;
 mod framing;
 mod inferred;
 mod layout;
@@ -30,6 +31,7 @@ mod range;
 mod union;
 mod widen;
 
+pub use dead_letters::{Retried, RetriedBatch, fingerprint, fingerprints, places};
 pub use inferred::{Grown, InferredShape};
 use layout::Layout;
 pub use layout::Unseen;

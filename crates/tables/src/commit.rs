@@ -11,6 +11,7 @@ pub mod facts;
 pub(crate) mod append;
 pub(crate) mod layout;
 pub(crate) mod replace;
+mod replay;
 pub(crate) mod snapshot;
 
 use base::{ErrorKind, Fault};

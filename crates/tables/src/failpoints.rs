@@ -69,20 +69,36 @@ mod planned {
     /// Mishaps that wait for their step.
     #[derive(Debug)]
     pub struct Faults {
-        planned: Mutex<Vec<(Step, Mishap)>>,
+        /// Whether no pointer moves.
+        stalled: watch::Sender<bool>,
+        planned: Mutex<Vec<(Step, Mishap, usize)>>,
         struck: watch::Sender<usize>,
     }
 
     impl Default for Faults {
         fn default() -> Self {
-            Self { planned: Mutex::default(), struck: watch::Sender::new(0) }
+            Self {
+                stalled: watch::Sender::new(false),
+                planned: Mutex::default(),
+                struck: watch::Sender::new(0),
+            }
         }
     }
 
     impl Faults {
         /// Plans a mishap for the next time that `step` is passed.
         pub fn add(&self, step: Step, mishap: Mishap) {
-            self.planned.lock().push((step, mishap));
+            self.add_after(0, step, mishap);
+        }
+
+        /// Plans a mishap for when `step` is passed once more after `passes` times.
+        pub fn add_after(&self, passes: usize, step: Step, mishap: Mishap) {
+            self.planned.lock().push((step, mishap, passes));
+        }
+
+        /// The catalog does not answer until it is told otherwise: nothing passes [`Step::BeforePointer`].
+        pub fn stall(&self, stalled: bool) {
+            self.stalled.send_replace(stalled);
         }
 
         /// How many have struck.
@@ -92,10 +108,16 @@ mod planned {
 
         fn take(&self, step: Step, conflict: bool) -> Option<Mishap> {
             let mut planned = self.planned.lock();
-            let fits =
-                |(at, mishap): &(Step, Mishap)| *at == step && (*mishap == Mishap::Conflict) == conflict;
-            let index = planned.iter().position(fits)?;
-            let (_, mishap) = planned.remove(index);
+            let fits = |(at, mishap, _): &(Step, Mishap, usize)| {
+                *at == step && (*mishap == Mishap::Conflict) == conflict
+            };
+            let ready = planned.iter().position(|plan| fits(plan) && plan.2 == 0);
+            let Some(index) = ready else {
+                // A pass counts for all that wait for one.
+                planned.iter_mut().filter(|plan| fits(plan)).for_each(|plan| plan.2 -= 1);
+                return None;
+            };
+            let (_, mishap, _) = planned.remove(index);
             self.struck.send_modify(|struck| *struck += 1);
             Some(mishap)
         }
@@ -108,6 +130,11 @@ mod planned {
         }
 
         pub(crate) async fn step(&self, step: Step) -> Result<(), ObjectError> {
+            if step == Step::BeforePointer {
+                let mut stalled = self.faults().stalled.subscribe();
+                // The sender lives as long as the tables.
+                let _ = stalled.wait_for(|stalled| !stalled).await;
+            }
             match self.faults().take(step, false) {
                 None | Some(Mishap::Conflict) => Ok(()),
                 Some(Mishap::Unavailable) => {

@@ -17,6 +17,8 @@ pub mod maintenance;
 mod manifests;
 pub mod partitioning;
 pub mod progress;
+pub mod read;
+pub mod replay;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 pub mod scan;
@@ -26,6 +28,7 @@ pub mod writer;
 pub use catalog::{CatalogError, NewTable, SnapshotInfo, Table, TableIdent, Tables};
 pub use commit::{CommitError, CommitOutcome};
 pub use progress::{Account, Advance, Fates, Position, Progress, Recorded, SourceId};
+pub use replay::{Offsets, Replay, Replays};
 pub use scan::{Scan, ScanFile};
 pub use settings::Settings;
 pub use writer::{StagedFiles, TableWriter, WriteError};

@@ -14,6 +14,7 @@ pub(crate) mod pack;
 mod partition_spec;
 pub(crate) mod reachable;
 pub mod refs;
+pub mod removal;
 pub(crate) mod retention;
 pub(crate) mod sort;
 
@@ -38,6 +39,7 @@ pub use manifests::RewrittenManifests;
 pub use orphans::{Marks, Orphans, OrphansFound};
 pub(crate) use partition_spec::PARTITION_BY;
 pub use refs::{NewRef, RefInfo, RefKind, RollbackTo};
+pub use removal::{Removed, Rows};
 
 /// What maintenance may do at once, and what it keeps. Sizes are bytes, times milliseconds.
 #[derive(Debug, Clone, PartialEq)]

@@ -109,7 +109,7 @@ fn refuse_deletes(table: &Table, deletes: &[ManifestFile]) -> Result<(), Catalog
     )))
 }
 
-fn scan_file(entry: &LiveEntry) -> Result<ScanFile, CatalogError> {
+pub(crate) fn scan_file(entry: &LiveEntry) -> Result<ScanFile, CatalogError> {
     let file = &entry.file;
     if file.file_format() != DataFileFormat::Parquet {
         let (path, format) = (file.file_path(), file.file_format());

@@ -28,7 +28,7 @@ use crate::commit::snapshot::schema_for;
 use crate::failpoints::Step;
 use crate::leases::Lease;
 use crate::manifests::OWN_MARK;
-pub(crate) use align::Matching;
+pub(crate) use align::{Matching, align};
 use encode::{Encoding, OpenFile};
 use options::FileOptions;
 use split::Splitter;
@@ -225,7 +225,7 @@ impl TableWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let batch = align::align(batch, &self.schema, matching)?;
+        let batch = align(batch, &self.schema, matching)?;
         let parts = match (&self.fixed, &self.splitter) {
             (Some(partition), _) => vec![(partition.clone(), batch)],
             (None, None) => vec![(Struct::empty(), batch)],
@@ -325,6 +325,11 @@ impl TableWriter {
         self.written.rows() + self.open.values().map(|slot| slot.file.rows()).sum::<u64>()
     }
 
+    /// Files so far, staged or not.
+    pub fn files(&self) -> usize {
+        self.written.len() + self.open.len()
+    }
+
     /// Id of the table that the rows belong to.
     pub fn table(&self) -> Uuid {
         self.table
@@ -348,7 +353,7 @@ impl TableWriter {
 
     /// Rows in the table's columns.
     pub(crate) fn aligned(&self, batch: &RecordBatch, matching: Matching) -> Result<RecordBatch, WriteError> {
-        align::align(batch, &self.schema, matching)
+        align(batch, &self.schema, matching)
     }
 
     /// What was written so far and will not be committed.

@@ -1,7 +1,7 @@
 //! Flags of the commands that keep a table in shape.
 //!
 //! Owns: names, flags and help of `frazil table compact`, `expire-snapshots`, `remove-orphans`, `rewrite-manifests`,
-//! `rollback`, `tag` and `branch`; their translation into actions.
+//! `replay-dlq`, `rollback`, `tag` and `branch`; their translation into actions.
 //! Does not own: what they do (`pipelines::TableAction`).
 
 use clap::{Args, Subcommand};
@@ -64,6 +64,23 @@ days old too, or as old as --older-than says.")]
         table: String,
         #[command(flatten)]
         output: OutputArgs,
+    },
+    /// Make dead letters rows that fit by now, after a new schema or mode
+    #[command(after_help = "Examples:
+  frazil table replay-dlq trades --dry-run     how many would fit, and why the others do not
+  frazil table replay-dlq trades
+  frazil table replay-dlq trades --limit 100
+
+Each record keeps the partition, offset and time that it had, and is afterwards in one of the two tables, whatever stops
+in between. What still does not fit stays in <table>~dlq as it is.")]
+    ReplayDlq {
+        /// `name`, or `namespace.name`; with or without `~dlq`
+        table: String,
+        /// Most records that become rows
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        #[command(flatten)]
+        how: How,
     },
     /// Move a table back to an earlier snapshot
     #[command(after_help = "Examples:
@@ -170,6 +187,9 @@ impl UpkeepCommand {
                 (table, action, how.output)
             }
             Self::RewriteManifests { table, output } => (table, TableAction::RewriteManifests {}, output),
+            Self::ReplayDlq { table, limit, how } => {
+                (table, TableAction::ReplayDlq { dry_run: how.dry_run, limit }, how.output)
+            }
             Self::Rollback(args) => {
                 let by_ref = RollbackTarget::Ref(args.to_ref.unwrap_or_default());
                 let to = args
@@ -264,6 +284,10 @@ mod tests {
                 r#"{"action":"create_ref","name":"v1","kind":"tag","snapshot_id":null,"max_age_ms":86400000,"replace":false}"#,
             ),
             ("frazil table branch drop t dev", r#"{"action":"drop_ref","name":"dev","kind":"branch"}"#),
+            (
+                "frazil table replay-dlq t --limit 5 --dry-run",
+                r#"{"action":"replay_dlq","dry_run":true,"limit":5}"#,
+            ),
             ("frazil table tag ls t", r#"{"action":"list_refs"}"#),
             ("frazil table rewrite-manifests t", r#"{"action":"rewrite_manifests"}"#),
         ] {

@@ -25,10 +25,10 @@ pub(super) async fn run(command: TableCommand, remote: &Remote) -> anyhow::Resul
             let loaded = load(&http, &table).await?;
             snapshots(&loaded, output.output)
         }
-        TableCommand::Commit { topic } => {
-            match http.commit(&topic).await? {
-                Some(snapshot) => println!("{topic}: snapshot {snapshot}"),
-                None => println!("{topic}: nothing to commit yet"),
+        TableCommand::Commit { table } => {
+            match http.commit(&table).await? {
+                Some(snapshot) => println!("{table}: snapshot {snapshot}"),
+                None => println!("{table}: nothing to commit yet"),
             }
             Ok(())
         }
@@ -52,7 +52,17 @@ async fn load(http: &Http, table: &str) -> anyhow::Result<Value> {
         .collect();
     match found.as_slice() {
         [(namespace, name)] => http.table(namespace, name).await,
-        [] => anyhow::bail!("there is no table {table}; `frazil table list` shows what there is"),
+        [] => {
+            let status = http.status().await.unwrap_or_default();
+            let waits: Vec<String> = standing(&status, table)
+                .into_iter()
+                .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" "))
+                .collect();
+            if !waits.is_empty() {
+                anyhow::bail!("there is no table {table} yet: {}", waits.join(", "));
+            }
+            anyhow::bail!("there is no table {table}; `frazil table list` shows what there is")
+        }
         several => {
             let names: Vec<String> = several.iter().map(|(ns, name)| format!("{ns}.{name}")).collect();
             anyhow::bail!("{table} could be any of {}: name the namespace", names.join(", "))
@@ -142,9 +152,10 @@ fn describe(loaded: &Value, standing: Vec<Vec<Cell>>, format: Format) -> anyhow:
     .map(|(name, value)| vec![Some(name.to_owned()), value])
     .collect();
     rows.extend(standing);
-    // Progress is for the committer, and long; JSON has it.
+    // Progress and replays are for the committer, and long; JSON has them.
+    let hidden = ["frazil.progress", "frazil.replay"];
     let properties = metadata["properties"].as_object().into_iter().flatten();
-    for (name, value) in properties.filter(|(name, _)| *name != "frazil.progress") {
+    for (name, value) in properties.filter(|(name, _)| !hidden.contains(&name.as_str())) {
         rows.push(vec![Some(name.clone()), cell(value)]);
     }
     Ok(output::print(format, vec![Column::text("property"), Column::text("value")], rows)?)

@@ -37,8 +37,44 @@ fn print(table: &str, action: &str, answer: &Value, format: Format) -> anyhow::R
         let row = |r: &Value| ["name", "kind", "snapshot_id", "max_age_ms"].map(|key| cell(&r[key])).to_vec();
         return Ok(output::print(format, columns, items(&answer["refs"]).iter().map(row).collect())?);
     }
+    if action == "replay_dlq" {
+        return replayed(answer, format);
+    }
     let columns = vec![Column::text(action), Column::text(table)];
     Ok(output::print(format, columns, figures(answer))?)
+}
+
+/// What became of the dead letters, by partition, and why the others are left.
+fn replayed(answer: &Value, format: Format) -> anyhow::Result<()> {
+    let would = if answer["dry_run"] == Value::Bool(true) { "would fit" } else { "replayed" };
+    let columns = vec![Column::number("partition"), Column::number(would), Column::number("still bad")];
+    let row = |p: &Value| ["partition", "replayed", "still_bad"].map(|key| cell(&p[key])).to_vec();
+    output::print(format, columns, items(&answer["partitions"]).iter().map(row).collect())?;
+    let mut out = io::stdout();
+    for reason in items(&answer["reasons"]) {
+        writeln!(
+            out,
+            "still bad: {} {}, for example: {}",
+            reason["records"],
+            text(&reason["code"]),
+            text(&reason["example"])
+        )?;
+    }
+    if answer["finished_earlier"] == Value::Bool(true) {
+        writeln!(out, "an interrupted replay was finished first")?;
+    }
+    if answer["limit_reached"] == Value::Bool(true) {
+        writeln!(out, "the limit was reached: there may be more")?;
+    }
+    let (table, replayed, left) = (text(&answer["table"]), &answer["replayed"], &answer["still_bad"]);
+    eprintln!(
+        "{table}: {replayed} dead letters {}, {left} do not",
+        match would {
+            "replayed" => "are rows now",
+            _ => "would be rows",
+        }
+    );
+    Ok(())
 }
 
 /// One row per figure; lists by their length, or one row each where they say something.

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Component, PathBuf};
+use std::time::Duration;
 
 use gateway::kafka::Authentication;
 
@@ -65,7 +66,25 @@ pub struct TablesBlock {
     pub warehouse: Option<PathBuf>,
     /// `requested_location: override`: wishes of other engines for a table's place are passed over, not refused.
     pub override_locations: Option<bool>,
+    /// `commit_bytes`.
+    pub commit_bytes: Option<u64>,
+    /// `commit_interval_min` and `commit_interval_max`.
+    pub commit_interval: (Option<Duration>, Option<Duration>),
+    /// `commit_files_max`.
+    pub commit_files: Option<usize>,
 }
+
+/// The keys of `server.tables`.
+const TABLES_KEYS: &[&str] = &[
+    "default_namespace",
+    "default_partition_spec",
+    "commit_bytes",
+    "commit_interval_min",
+    "commit_interval_max",
+    "commit_files_max",
+    "warehouse",
+    "requested_location",
+];
 
 impl TablesBlock {
     /// The catalog's settings with what this block says.
@@ -81,7 +100,25 @@ impl TablesBlock {
         }
     }
 
+    /// The limits of commits with what this block says.
+    pub fn apply_to_commits(&self, settings: &mut ::pipelines::Settings) {
+        settings.commit_bytes = self.commit_bytes.unwrap_or(settings.commit_bytes);
+        let (least, most) = self.commit_interval;
+        settings.commit_interval_min = least.unwrap_or(settings.commit_interval_min);
+        settings.commit_interval_max = most.unwrap_or(settings.commit_interval_max);
+        settings.commit_files_max = self.commit_files.unwrap_or(settings.commit_files_max);
+    }
+
     fn read(&mut self, mut block: Block<'_>) {
+        self.commit_bytes = block.parsed("commit_bytes", base::units::parse_bytes).or(self.commit_bytes);
+        let (least, most) = &mut self.commit_interval;
+        *least = block.parsed("commit_interval_min", base::units::parse_duration).or(*least);
+        *most = block.parsed("commit_interval_max", base::units::parse_duration).or(*most);
+        let count = |text: &str| match text.parse() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err("give a whole number, 1 or more".to_owned()),
+        };
+        self.commit_files = block.parsed("commit_files_max", count).or(self.commit_files);
         let plain = |text: &str| match text.is_empty() || text.contains('.') {
             true => Err("give a name without dots".to_owned()),
             false => Ok(text.to_owned()),
@@ -112,7 +149,7 @@ impl TablesBlock {
             _ => Err(format!("`{text}`: write refuse or override")),
         });
         self.override_locations = wishes.or(self.override_locations);
-        block.close(&["default_namespace", "default_partition_spec", "warehouse", "requested_location"], &[]);
+        block.close(TABLES_KEYS, &[]);
     }
 }
 

@@ -28,10 +28,10 @@ GET    /metrics                      figures for Prometheus
 GET    /v1/status                    topics, tables, pipelines
 GET    /v1/pipelines                 all pipelines
 GET    /v1/pipelines/{name}          one pipeline; PUT stores and starts it, DELETE removes it
-POST   /v1/tables/{topic}/commit     commit what is stable of a topic now
+POST   /v1/tables/{table}/commit     commit what is stable of its topic now
 POST   /v1/tables/{table}/verify     account for every offset; changes nothing
 POST   /v1/tables/{table}/resume     {\"mode\":\"skip\"} or {\"mode\":\"replay\"} after a table was rolled back or diverged
-POST   /v1/tables/{table}/maintenance {\"action\":\"compact\"}, expire_snapshots, remove_orphans, rewrite_manifests, rollback, create_ref, drop_ref, list_refs
+POST   /v1/tables/{table}/maintenance {\"action\":\"compact\"}, expire_snapshots, remove_orphans, rewrite_manifests, replay_dlq, rollback, create_ref, drop_ref, list_refs
 ";
 
 /// The door's routes.

@@ -186,5 +186,27 @@ pub(crate) async fn table_named(duties: &Duties, name: &str) -> Result<TableIden
             Err(error) => return Err(error.into()),
         }
     }
-    Err(CommandError::NotFound(format!("there is no table {name}; `frazil table list` shows what there is")))
+    Err(no_such_table(duties, name))
+}
+
+/// Why there is no such table: a topic may be about to become it.
+pub(crate) fn no_such_table(duties: &Duties, name: &str) -> CommandError {
+    let plain = name.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(name);
+    let becomes = |info: &Arc<TopicInfo>| {
+        let (ident, _) = idents(duties, info);
+        ident.name == plain || ident.to_string() == plain || info.name.as_str() == plain
+    };
+    let topic = duties.deps.topics.list().into_iter().find(becomes);
+    let view =
+        topic.and_then(|info| Some((info.name.clone(), duties.table_link(info.id)?.view.lock().clone())));
+    match view {
+        Some((topic, view)) => CommandError::Conflict(format!(
+            "there is no table {name} yet: topic {topic} is {}{}",
+            view.state.as_str(),
+            view.message.map_or_else(String::new, |message| format!(": {message}"))
+        )),
+        None => CommandError::NotFound(format!(
+            "there is no table {name}; `frazil table list` shows what there is"
+        )),
+    }
 }

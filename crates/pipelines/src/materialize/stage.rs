@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use base::{Offset, PartitionId};
 use parking_lot::Mutex;
 use queries::{DecodedRows, RejectedRecord, RowsError, TopicRows, Unseen};
@@ -15,18 +17,22 @@ use tokio::sync::mpsc;
 
 use crate::duties::Duties;
 use crate::materialize::accounting::Accounting;
+use crate::materialize::decided::{Decided, decided};
 use crate::materialize::prepare::ensure_table;
 use crate::materialize::range::Range;
+use crate::materialize::standing::Standing;
 use crate::materialize::trouble::Trouble;
 
 /// What to stage.
-pub(crate) struct Job<'a> {
-    pub(crate) duties: &'a Duties,
-    pub(crate) rows: &'a TopicRows,
-    pub(crate) table: &'a Table,
-    /// Where rejected records go, and below which offsets they are there already; none: they are dropped.
-    pub(crate) dead_letters: Option<(&'a tables::TableIdent, &'a BTreeMap<PartitionId, Position>)>,
-    pub(crate) ranges: &'a [Range],
+struct Job<'a> {
+    duties: &'a Duties,
+    rows: &'a TopicRows,
+    table: &'a Table,
+    /// Where rejected records go; none: they are dropped.
+    dead_letters: Option<&'a tables::TableIdent>,
+    /// Records that are there already.
+    decided: &'a Decided,
+    ranges: &'a [Range],
 }
 
 /// What was staged.
@@ -46,9 +52,20 @@ pub(crate) type Reached = BTreeMap<PartitionId, (Position, Fates)>;
 
 type Chunk = Result<DecodedRows, RowsError>;
 
+/// Stages the next commit of `ranges`.
+pub(crate) async fn stage(
+    duties: &Duties,
+    standing: &Standing,
+    ranges: &mut [Range],
+) -> Result<Staged, Trouble> {
+    let decided = decided(duties, standing, ranges).await?;
+    let (rows, table, dead_letters) = (&standing.rows, &standing.table, standing.dead_letters());
+    Job { duties, rows, table, dead_letters, decided: &decided, ranges }.stage().await
+}
+
 impl Job<'_> {
     /// Stages until the ranges or the limit of one commit are exhausted.
-    pub(crate) async fn stage(self) -> Result<Staged, Trouble> {
+    async fn stage(self) -> Result<Staged, Trouble> {
         let (mut chunks, lanes) = self.start_lanes();
         let mut writers = Writers::new(&self);
         let mut bytes = 0;
@@ -63,7 +80,8 @@ impl Job<'_> {
             if !unseen.is_empty() {
                 break;
             }
-            if bytes >= self.duties.settings.backlog_bytes {
+            let settings = &self.duties.settings;
+            if bytes >= settings.backlog_bytes || writers.files() >= settings.commit_files_max {
                 break;
             }
         }
@@ -135,7 +153,7 @@ impl<'a> Writers<'a> {
         Self { job, rows: None, dead: None, reached, accounting }
     }
 
-    async fn take(&mut self, chunk: DecodedRows) -> Result<(), Trouble> {
+    async fn take(&mut self, mut chunk: DecodedRows) -> Result<(), Trouble> {
         let expected = self.expected(chunk.partition);
         if expected != Some(chunk.from) || chunk.next <= chunk.from {
             let (partition, from, next) = (chunk.partition, chunk.from, chunk.next);
@@ -143,6 +161,7 @@ impl<'a> Writers<'a> {
                 "decoding partition {partition} gave [{from}, {next}) where {expected:?} was next"
             )));
         }
+        let settled = self.settle(&mut chunk)?;
         for batch in chunk.batches.iter().filter(|batch| batch.num_rows() > 0) {
             if self.rows.is_none() {
                 self.rows = Some(self.job.duties.deps.tables.writer(self.job.table)?);
@@ -153,6 +172,7 @@ impl<'a> Writers<'a> {
         }
         let (partition, position) = (chunk.partition, Position { next: chunk.next, hash: chunk.last_hash });
         let mut fates = chunk.fates;
+        fates.dead_letters += settled;
         let rejected = chunk.rejected.len() as u64;
         match self.job.dead_letters {
             Some(_) => fates.dead_letters += rejected,
@@ -172,22 +192,47 @@ impl<'a> Writers<'a> {
         Ok(())
     }
 
+    /// Data files that the commit would bring.
+    fn files(&self) -> usize {
+        self.rows.as_ref().map_or(0, TableWriter::files)
+    }
+
+    /// Takes those records out that are dead letters already, and says how many they are.
+    fn settle(&mut self, chunk: &mut DecodedRows) -> Result<u64, Trouble> {
+        let settled = self.job.decided.within(chunk.partition, chunk.from..chunk.next);
+        if settled.is_empty() {
+            return Ok(0);
+        }
+        let is_settled = |offset: Offset| settled.binary_search(&offset).is_ok();
+        let (mut rows, rejected) = (0, chunk.rejected.len());
+        for batch in &mut chunk.batches {
+            let places = queries::rows::places(batch).map_err(Trouble::Failed)?;
+            let keep = |place: Option<(PartitionId, Offset)>| !place.is_some_and(|(_, o)| is_settled(o));
+            let keep: BooleanArray = places.into_iter().map(|place| Some(keep(place))).collect();
+            rows += (keep.len() - keep.true_count()) as u64;
+            *batch = filter_record_batch(batch, &keep).map_err(|e| Trouble::failed(&e))?;
+        }
+        chunk.rejected.retain(|record| !is_settled(record.offset));
+        chunk.fates.rows -= rows;
+        let settled = rows + (rejected - chunk.rejected.len()) as u64;
+        self.accounting.dead_letters += settled;
+        Ok(settled)
+    }
+
     fn expected(&self, partition: PartitionId) -> Option<Offset> {
         let range = self.job.ranges.iter().find(|r| r.partition == partition)?;
         Some(self.reached.get(&partition).map_or(range.read_from, |(position, _)| position.next))
     }
 
     async fn reject(&mut self, partition: PartitionId, rejected: Vec<RejectedRecord>) -> Result<(), Trouble> {
-        let Some((ident, covered)) = self.job.dead_letters else {
+        let Some(ident) = self.job.dead_letters else {
             for record in &rejected {
                 self.accounting.drop_record(partition, record.offset);
             }
             return Ok(());
         };
         self.accounting.dead_letters += rejected.len() as u64;
-        let covered = covered.get(&partition).map_or(0, |position| position.next);
-        let new: Vec<_> = rejected.into_iter().filter(|record| record.offset >= covered).collect();
-        if new.is_empty() {
+        if rejected.is_empty() {
             return Ok(());
         }
         if self.dead.is_none() {
@@ -196,7 +241,7 @@ impl<'a> Writers<'a> {
             self.dead = Some(self.job.duties.deps.tables.writer(&table)?);
         }
         if let Some(writer) = &mut self.dead {
-            writer.write(&TopicRows::dead_letter_rows(&new)).await?;
+            writer.write(&TopicRows::dead_letter_rows(&rejected)).await?;
         }
         Ok(())
     }

@@ -61,6 +61,7 @@ impl Standing {
     pub(crate) async fn look(duties: &Duties, topic: TopicId) -> Result<Self, Trouble> {
         let info = duties.deps.topics.topic_by_id(topic).ok_or(Trouble::Gone)?;
         let Prepared { stored, switches, rows, table } = prepare(duties, &info).await?;
+        crate::replay::finish_before(duties, &info, &table).await?;
         let tables = &duties.deps.tables;
         let settings = rows.settings();
         let (ident, dead_ident) = (settings.table(tables), settings.dead_letter_table(tables));
@@ -154,9 +155,9 @@ impl Standing {
         self.partitions.iter().map(Partition::size_bytes).sum()
     }
 
-    pub(crate) fn dead_letters(&self) -> Option<(&TableIdent, &Positions)> {
+    pub(crate) fn dead_letters(&self) -> Option<&TableIdent> {
         match self.rows.settings().invalid_records {
-            InvalidRecords::DeadLetter => Some((&self.dead_ident, &self.dead)),
+            InvalidRecords::DeadLetter => Some(&self.dead_ident),
             InvalidRecords::Drop => None,
         }
     }

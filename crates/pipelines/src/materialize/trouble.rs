@@ -3,6 +3,7 @@
 //! Owns: what each fault of the layers below means for the task.
 
 use base::fault::chain;
+use base::{ErrorKind, Fault};
 use queries::RowsError;
 use tables::{CatalogError, CommitError, WriteError};
 use topics::ReadError;
@@ -24,6 +25,8 @@ pub(crate) enum Trouble {
     Gap(String),
     /// It may work later.
     Failed(String),
+    /// The catalog or its store did not answer: what was staged is still good.
+    Unclear(String),
 }
 
 impl Trouble {
@@ -31,12 +34,20 @@ impl Trouble {
         Self::Failed(chain(error))
     }
 
+    /// What was staged is not used again.
+    pub(crate) fn settled(self) -> Self {
+        match self {
+            Self::Unclear(text) => Self::Failed(text),
+            other => other,
+        }
+    }
+
     /// What somebody who asked for a commit is told.
     pub(crate) fn answer(&self, table: &str) -> CommandError {
         match self {
             Self::Gone => CommandError::NotFound(format!("there is no table {table} any more")),
             Self::Waiting(text) | Self::Stopped(_, text) => CommandError::Conflict(text.clone()),
-            Self::Overtaken(text) | Self::Gap(text) | Self::Failed(text) => {
+            Self::Overtaken(text) | Self::Gap(text) | Self::Failed(text) | Self::Unclear(text) => {
                 CommandError::Unavailable(format!("table {table}: {text}"))
             }
         }
@@ -45,12 +56,13 @@ impl Trouble {
 
 impl From<CommitError> for Trouble {
     fn from(error: CommitError) -> Self {
-        let text = chain(&error);
+        let (text, kind) = (chain(&error), error.kind());
         match error {
             CommitError::Fenced { .. } => Self::Overtaken(text),
             CommitError::Gap { .. } => Self::Gap(text),
             CommitError::Diverged { .. } => Self::Stopped(State::Diverged, text),
             CommitError::RolledBack { .. } => Self::Stopped(State::RolledBack, text),
+            _ if kind == ErrorKind::Unavailable => Self::Unclear(text),
             _ => Self::Failed(text),
         }
     }

@@ -12,8 +12,9 @@ use tables::maintenance::{
 use tables::{TableIdent, Tables};
 
 use super::all_tables;
-use crate::commands::CommandError;
+use crate::commands::{CommandError, no_such_table};
 use crate::duties::Duties;
+use crate::replay::{self, How, ReplayReport};
 
 /// Files that an answer lists; the counts are always whole.
 const LISTED_MAX: usize = 1_000;
@@ -41,6 +42,12 @@ pub enum TableAction {
         min_age_ms: Option<i64>,
     },
     RewriteManifests {},
+    /// Dead letters that fit by now become rows; `limit`: so many of them at most.
+    ReplayDlq {
+        #[serde(default)]
+        dry_run: bool,
+        limit: Option<u64>,
+    },
     Rollback {
         #[serde(default)]
         dry_run: bool,
@@ -69,6 +76,7 @@ impl TableAction {
             Self::Compact { .. }
             | Self::ExpireSnapshots { .. }
             | Self::RemoveOrphans { .. }
+            | Self::ReplayDlq { .. }
             | Self::RewriteManifests {} => true,
             Self::Rollback { .. } | Self::CreateRef { .. } | Self::DropRef { .. } | Self::ListRefs {} => {
                 false
@@ -131,6 +139,7 @@ pub enum TableAnswer {
         removed_files: Vec<String>,
         waiting_files: Vec<String>,
     },
+    Replayed(ReplayReport),
     Manifests {
         table: String,
         snapshot_id: Option<i64>,
@@ -223,7 +232,10 @@ pub(crate) async fn act(
     action: TableAction,
 ) -> Result<TableAnswer, CommandError> {
     let tables = &duties.deps.tables;
-    let ident = find(tables, table)?;
+    let ident = find(tables, table).map_err(|error| match error {
+        CommandError::NotFound(_) => no_such_table(duties, table),
+        error => error,
+    })?;
     let table = ident.to_string();
     let _turn = if action.takes_turn() { Some(duties.upkeep.turn.lock().await) } else { None };
     match action {
@@ -260,6 +272,11 @@ pub(crate) async fn act(
             let done = tables.rewrite_manifests(&ident, true).await?;
             let (snapshot_id, before, after) = (done.snapshot_id, done.before, done.after);
             Ok(TableAnswer::Manifests { table, snapshot_id, before, after })
+        }
+        TableAction::ReplayDlq { dry_run, limit } => {
+            let name = ident.name.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(&ident.name).to_owned();
+            let main = TableIdent { name, ..ident };
+            Ok(TableAnswer::Replayed(replay::replay(duties, &main, How { dry_run, limit }).await?))
         }
         TableAction::Rollback { dry_run, to } => {
             let snapshot_id = roll_back(duties, &ident, dry_run, &to.into()).await?;

@@ -32,6 +32,7 @@ async fn strike(step: Step, mishap: Mishap, dead_letters: bool) {
         // As after kill -9: nothing that was on its way goes on.
         node.supervisor.stop(Duration::from_millis(50)).await;
         first.abort();
+        let _ = first.await;
         drop(node);
         node = start(&dir).await;
     } else {
@@ -87,4 +88,49 @@ async fn a_stale_owner_is_fenced() {
     stale.abort();
     supervisor.stop(Duration::from_millis(50)).await;
     node.supervisor.stop(Duration::from_millis(50)).await;
+}
+
+/// A value with its schema's id in front.
+fn framed(id: i32, json: &str) -> Vec<u8> {
+    [&[0][..], &id.to_be_bytes(), json.as_bytes()].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_dead_letters_have_decided_holds_though_it_would_fit_by_now() {
+    for drop_invalid in [false, true] {
+        let dir = TempDir::new();
+        let node = start(&dir).await;
+        node.schema("t", &[("id", "integer")]).await;
+        node.table("t", 1, &[("redpanda.iceberg.mode", "value_schema_id_prefix")]).await;
+        let values =
+            [framed(1, r#"{"id":0}"#), framed(2, r#"{"id":1}"#), framed(1, r#"{"id":2}"#), b"bad".to_vec()];
+        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        node.produce_bytes("t", 0, &values).await;
+        // The dead letters are committed, the table is not.
+        node.tables.faults().add_after(1, Step::AfterManifest, Mishap::Hang);
+        let mut struck = node.tables.faults().struck();
+        let commands = node.commands.clone();
+        let first = tokio::spawn(async move { commands.commit_now("t").await.is_ok() });
+        struck.wait_for(|times| *times == 1).await.expect("passed");
+        node.supervisor.stop(Duration::from_millis(50)).await;
+        first.abort();
+        let _ = first.await;
+        drop(node);
+        let node = start(&dir).await;
+        assert_eq!(node.dead_letters("t").await, [(0, 1), (0, 3)]);
+        // Now the second record names a schema that there is.
+        node.schema("other", &[("id", "integer"), ("more", "integer")]).await;
+        if drop_invalid {
+            let change = ("redpanda.iceberg.invalid.record.action".to_owned(), Some("drop".to_owned()));
+            node.commands.alter_topic("t", &[change]).await.expect("alter");
+        }
+        node.produce_bytes("t", 0, &[&framed(2, r#"{"id":4}"#), b"bad"]).await;
+        node.commit("t").await;
+        assert_eq!(node.rows("t").await, [(0, 0, 0), (0, 2, 2), (0, 4, 4)]);
+        let dead: &[(i64, i64)] = if drop_invalid { &[(0, 1), (0, 3)] } else { &[(0, 1), (0, 3), (0, 5)] };
+        assert_eq!(node.dead_letters("t").await, dead);
+        let report = node.commands.verify_table("t").await.expect("verify");
+        assert!(report.ok, "{report:?}");
+        node.stop().await;
+    }
 }

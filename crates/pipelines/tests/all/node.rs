@@ -69,7 +69,7 @@ impl Node {
 
     pub(crate) async fn start_with(dir: &Path, settings: Settings) -> Self {
         let disk: SharedDisk = Arc::new(RealDisk);
-        let directory = DataDirectory::open(Arc::clone(&disk), dir).expect("open the directory");
+        let directory = until_free(&disk, dir).await;
         let control = Control::open(&disk, &layout::control_file(dir)).expect("open control");
         let clock: SharedClock = Arc::new(SystemClock);
         let supervisor = Supervisor::new(Handle::current());
@@ -324,6 +324,17 @@ fn integer(column: &Arc<dyn Array>, row: usize) -> Option<i64> {
         DataType::Int64 => column.as_any().downcast_ref::<Int64Array>().map(|a| a.value(row)),
         other => panic!("{other} is no integer"),
     }
+}
+
+/// Aborted tasks of the node before are dropped in their own time: a process that is killed has none.
+async fn until_free(disk: &SharedDisk, dir: &Path) -> DataDirectory {
+    for _ in 0..250 {
+        match DataDirectory::open(Arc::clone(disk), dir) {
+            Ok(directory) => return directory,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    DataDirectory::open(Arc::clone(disk), dir).expect("open the directory")
 }
 
 /// Copies a directory.

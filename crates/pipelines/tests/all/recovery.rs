@@ -157,3 +157,25 @@ async fn a_table_that_cannot_be_written_is_tried_again() {
     assert_eq!(node.rows("t").await.len(), 10);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_of_an_earlier_life_decide_nothing() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path()).await;
+    node.schema("t", &[("id", "integer")]).await;
+    node.table("t", 1, &[("redpanda.iceberg.delete", "false")]).await;
+    node.produce("t", 0, &["bad", "bad", "bad"]).await;
+    node.commit("t").await;
+    node.commands.delete_topic("t").await.expect("delete");
+    node.table("t", 1, &[]).await;
+    node.produce("t", 0, &[r#"{"id":0}"#, r#"{"id":1}"#, "worse"]).await;
+    node.commit("t").await;
+    // It is read again from the start, beside dead letters of two lives.
+    node.tables.drop(&node.tables.ident("t"), false).await.expect("drop");
+    node.kill().await;
+    let node = Node::start(dir.path()).await;
+    node.commit("t").await;
+    assert_eq!(node.rows("t").await, [(0, 0, 0), (0, 1, 1)]);
+    assert_eq!(node.dead_letters("t").await, [(0, 0), (0, 1), (0, 2), (0, 2)]);
+    node.stop().await;
+}

@@ -16,7 +16,7 @@ use topics::batch::RecordView;
 
 use super::inferred::Grown;
 use super::metadata::{self, Metadata};
-use super::part::{Fitted, Misfit, Part};
+use super::part::{Era, Fitted, Misfit, Part};
 use super::{RecordSchema, RejectedRecord};
 use crate::mode::{HeaderValues, ValueLayout};
 
@@ -126,9 +126,10 @@ impl Layout {
         self.value.grown(records.filter_map(|record| record.value))
     }
 
-    /// Turns records, which lie between two switches, to rows.
-    pub(super) fn rows(&self, partition: PartitionId, records: &[RecordView<'_>]) -> Rows {
-        let (mut value, mut key) = (self.value.fit(partition, records), self.key.fit(partition, records));
+    /// Turns records to rows: those of one era, or of any when the newest one holds for all of them.
+    pub(super) fn rows(&self, partition: PartitionId, records: &[RecordView<'_>], era: Era) -> Rows {
+        let (mut value, mut key) =
+            (self.value.fit(partition, records, era), self.key.fit(partition, records, era));
         let unfit = value.unfit.map(|row| records[row].offset);
         let misfits = misfits(&mut value, &mut key);
         let mut rejected = Vec::with_capacity(misfits.len());

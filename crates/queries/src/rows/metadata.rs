@@ -26,7 +26,7 @@ pub(super) const KEY: &str = "key";
 pub(super) const VALUE: &str = "value";
 
 /// 0000-01-01 and 9999-12-31 in milliseconds since 1970: times beyond them have no form in most systems.
-const TIMESTAMPS_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+pub(super) const TIMESTAMPS_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 fn header_fields(values: HeaderValues) -> Fields {
     let value = match values {

@@ -58,6 +58,15 @@ pub(super) enum Known {
     Unusable(String),
 }
 
+/// Which schema a record has that names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Era {
+    /// The one that holds at its offset; all records of a chunk lie between two switches.
+    OfOffset,
+    /// The newest.
+    Newest,
+}
+
 /// A record that does not fit the table: row within its chunk, and why.
 #[derive(Debug, Clone)]
 pub(super) struct Misfit {
@@ -172,8 +181,8 @@ impl Part {
         unseen.then_some(schema)
     }
 
-    /// Turns one side of the records, which lie between two switches, to columns.
-    pub(super) fn fit(&self, partition: PartitionId, records: &[RecordView<'_>]) -> Fitted {
+    /// Turns one side of the records to columns.
+    pub(super) fn fit(&self, partition: PartitionId, records: &[RecordView<'_>], era: Era) -> Fitted {
         match &self.source {
             Source::Bytes => {
                 let mut bytes = BinaryBuilder::new();
@@ -183,7 +192,10 @@ impl Part {
             Source::Text => self.text_of(records),
             Source::Inferred(source) => source.fit(partition, records),
             Source::Eras(eras) => {
-                let offset = records.first().map_or(0, |record| record.offset);
+                let offset = match era {
+                    Era::OfOffset => records.first().map_or(0, |record| record.offset),
+                    Era::Newest => Offset::MAX,
+                };
                 // The first switch holds from 0 on, so the fallback is for a stored value that says otherwise.
                 let held = eras.iter().rev().find(|(switch, _)| switch.start(partition) <= offset);
                 let (switch, known) = held.unwrap_or(&eras[0]);

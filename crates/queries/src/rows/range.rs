@@ -13,6 +13,7 @@ use topics::ReadBatches;
 use topics::batch::{BatchError, Batches, RecordView, Records};
 
 use super::layout::{Layout, Unseen};
+use super::part::Era;
 use super::{DecodedRows, RowsError};
 
 /// Most rows of one Arrow batch.
@@ -179,7 +180,7 @@ fn finish(layout: &Layout, chunk: &mut Vec<RecordView<'_>>, out: &mut DecodedRow
     if chunk.is_empty() {
         return None;
     }
-    let mut rows = layout.rows(out.partition, chunk);
+    let mut rows = layout.rows(out.partition, chunk, Era::OfOffset);
     out.fates.rows += rows.batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
     out.batches.extend(rows.batch);
     out.rejected.append(&mut rows.rejected);

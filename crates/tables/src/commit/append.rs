@@ -262,7 +262,7 @@ fn check_advances(advances: &[Advance]) -> Result<(), CommitError> {
     Ok(())
 }
 
-fn check_same_table(table: &Table, staged: &StagedFiles) -> Result<(), CommitError> {
+pub(super) fn check_same_table(table: &Table, staged: &StagedFiles) -> Result<(), CommitError> {
     match staged.table {
         Some(uuid) if uuid != table.uuid() => Err(CommitError::Invalid(format!(
             "table {} was dropped and made again: files staged for the old one do not belong to it",

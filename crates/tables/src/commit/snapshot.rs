@@ -21,6 +21,7 @@ use crate::failpoints::Step;
 use crate::leases::Lease;
 use crate::manifests::{self, EncodedManifest, OWN_MARK};
 use crate::progress::{self, COMMIT_ID_KEY, Carried, PROGRESS_KEY, Progress};
+use crate::replay::{REPLAY_KEY, Replay, Replays};
 
 /// What is to be committed, whatever the base.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Change {
     pub(crate) removed: HashSet<String>,
     pub(crate) removed_counts: Counts,
     pub(crate) layout: Layout,
+    /// Number and marker of a move of rows that comes with it.
+    pub(crate) replay: Option<(u64, Replay)>,
     /// Further keys of the summary.
     pub(crate) summary: BTreeMap<String, String>,
     /// The files of this change and its attempts.
@@ -87,6 +90,7 @@ impl Change {
             removed: HashSet::new(),
             removed_counts: Counts::default(),
             layout: Layout::MergeSmall,
+            replay: None,
             summary,
             lease,
         }
@@ -196,6 +200,11 @@ impl Tables {
         if let Some(progress) = progress {
             let carried = Carried { sequence, progress: progress.clone() };
             let property = (PROGRESS_KEY.to_owned(), progress::encode_carried(&carried));
+            updates.push(TableUpdate::SetProperties { updates: HashMap::from([property]) });
+        }
+        if let Some((generation, replay)) = &change.replay {
+            let replays = Replays { generation: *generation, sequence, open: Some(replay.clone()) };
+            let property = (REPLAY_KEY.to_owned(), replays.encode());
             updates.push(TableUpdate::SetProperties { updates: HashMap::from([property]) });
         }
         Ok(Prepared { sequence, requirements, updates, files })

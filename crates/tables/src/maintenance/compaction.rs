@@ -12,8 +12,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use base::Shutdown;
 use iceberg::spec::{DataFileFormat, FormatVersion, Operation};
-use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::pack::{self, Bin, Bounds, Candidate};
 use super::sort::{Order, SORT_ORDER};
@@ -22,10 +20,7 @@ use crate::catalog::{Table, TableIdent, Tables};
 use crate::commit::layout::Layout;
 use crate::commit::replace::{Exchange, Replacement, Standing, present_partition};
 use crate::manifests::LiveEntry;
-use crate::writer::{Matching, StagedFiles, TableWriter, is_intact};
-
-/// Rows read at once.
-const BATCH_ROWS: usize = 8 << 10;
+use crate::writer::{Matching, StagedFiles, TableWriter};
 
 /// How to compact.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +66,9 @@ impl Tables {
             done.files_before = bins.iter().map(|b| b.files.len()).sum();
             done.bytes_before = bins.iter().flat_map(|b| &b.files).map(|at| size(&entries, *at)).sum();
             done.files_after = bins.len();
+            if bins.is_empty() {
+                done.left_alone.push(nothing_to_gain(&table, &standing, self.settings()));
+            }
             return Ok(done);
         }
         let mut exchanges = Vec::new();
@@ -213,17 +211,10 @@ impl Tables {
     ) -> Result<Result<u64, String>, MaintenanceError> {
         let location = input.file.file_path();
         let unreadable = |e: &dyn std::fmt::Display| format!("{location}: {e}");
-        let bytes = self.objects().get(location).await?;
-        if is_intact(location, &bytes) == Some(false) {
-            return Ok(Err(unreadable(&"its bytes are not those that were written: restore it from a copy")));
-        }
-        let builder = match ParquetRecordBatchReaderBuilder::try_new(bytes) {
-            Ok(builder) => builder.with_batch_size(BATCH_ROWS),
-            Err(e) => return Ok(Err(unreadable(&e))),
+        let builder = match self.open_data_file(location).await? {
+            Ok(builder) => builder,
+            Err(why) => return Ok(Err(unreadable(&why))),
         };
-        if builder.schema().fields().iter().any(|f| !f.metadata().contains_key(PARQUET_FIELD_ID_META_KEY)) {
-            return Ok(Err(unreadable(&"its columns have no field ids")));
-        }
         let mut rows = 0;
         let reader = match builder.build() {
             Ok(reader) => reader,
@@ -256,6 +247,25 @@ impl Tables {
     async fn delete_staged(&self, staged: &StagedFiles) {
         let files: Vec<String> = staged.files.iter().map(|f| f.file_path().to_owned()).collect();
         self.delete_rejected(&files).await;
+    }
+}
+
+/// Why a compaction would do nothing.
+fn nothing_to_gain(table: &Table, standing: &Standing, settings: &crate::Settings) -> String {
+    let target = crate::writer::target_bytes(&table.metadata, settings);
+    let (mut files, mut small) = (0, 0);
+    for (_, entry) in standing.files() {
+        files += 1;
+        small += usize::from(pack::is_small(entry.file.file_size_in_bytes(), target));
+    }
+    match (files, small) {
+        (0, _) => "the table has no data files".into(),
+        (files, 0) => format!("none of the {files} files is small: they become about {target} bytes large"),
+        (files, small) => format!(
+            "{small} of {files} files are small, too few of one partition and size to be worth it (from {} on in \
+             partitions that still get files; --all takes those as if they did not)",
+            settings.maintenance.files_min
+        ),
     }
 }
 

@@ -167,6 +167,20 @@ pub(crate) fn same_table(table: &Table) -> TableRequirement {
 
 /// The snapshot that a rollback would make main's head.
 pub fn rollback_target(table: &Table, to: &RollbackTo) -> Result<i64, CommitError> {
+    let target = named_target(table, to)?;
+    let replays = table.replays()?;
+    let sequence = table.metadata.snapshot_by_id(target).map_or(0, |s| s.sequence_number());
+    if sequence < replays.sequence {
+        return Err(CommitError::Invalid(format!(
+            "table {} cannot be rolled back to snapshot {target}: since then dead letters became its rows, which lie nowhere \
+             else; roll back to a snapshot after that (`frazil table snapshots {}` lists them)",
+            table.ident, table.ident.name
+        )));
+    }
+    Ok(target)
+}
+
+fn named_target(table: &Table, to: &RollbackTo) -> Result<i64, CommitError> {
     let ident = &table.ident;
     match to {
         RollbackTo::Snapshot(id) => known(table, *id).map(|()| *id),

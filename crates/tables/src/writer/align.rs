@@ -40,7 +40,7 @@ fn field_id(field: &FieldRef) -> Option<&str> {
     field.metadata().get(PARQUET_FIELD_ID_META_KEY).map(String::as_str)
 }
 
-pub(super) fn align(
+pub(crate) fn align(
     batch: &RecordBatch,
     table: &SchemaRef,
     matching: Matching,
