@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType}
 use base::{Offset, PartitionId};
 use topics::batch::{BatchBuilder, BatchView, RecordView};
 
+use super::inferred::Grown;
 use super::layout::Unseen;
 use super::part::Era;
 use super::{RejectedRecord, TopicRows, metadata};
@@ -88,7 +89,9 @@ impl TopicRows {
                 views.push(record);
             }
             if retried.unseen.is_empty() {
-                retried.partitions.push(self.retry_partition(partition, &views)?);
+                let (found, grown) = self.retry_partition(partition, &views)?;
+                retried.partitions.push(found);
+                retried.unseen.grown = grown;
             }
         }
         if !retried.unseen.is_empty() {
@@ -97,13 +100,19 @@ impl TopicRows {
         Ok(retried)
     }
 
-    fn retry_partition(&self, partition: PartitionId, views: &[RecordView<'_>]) -> Result<Retried, String> {
+    /// With it the columns that these records need beside the present ones, where columns come from records.
+    fn retry_partition(
+        &self,
+        partition: PartitionId,
+        views: &[RecordView<'_>],
+    ) -> Result<(Retried, Option<Grown>), String> {
         let found = self.0.layout.rows(partition, views, Era::Newest);
+        let grown = found.unfit.and_then(|_| self.0.layout.grown(views.iter().cloned()));
         let offsets = match &found.batch {
             Some(rows) => offsets_of(rows)?,
             None => Vec::new(),
         };
-        Ok(Retried { partition, rows: found.batch, offsets, rejected: found.rejected })
+        Ok((Retried { partition, rows: found.batch, offsets, rejected: found.rejected }, grown))
     }
 }
 

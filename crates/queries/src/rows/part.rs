@@ -190,7 +190,7 @@ impl Part {
                 whole(Arc::new(bytes.finish()))
             }
             Source::Text => self.text_of(records),
-            Source::Inferred(source) => source.fit(partition, records),
+            Source::Inferred(source) => source.fit(partition, records, era),
             Source::Eras(eras) => {
                 let offset = match era {
                     Era::OfOffset => records.first().map_or(0, |record| record.offset),
