@@ -93,8 +93,8 @@ struct Inner {
 
 const PHASES: [StopPhase; 3] = [StopPhase::Doors, StopPhase::Pipelines, StopPhase::Log];
 
-/// How long an aborted task is waited for.
-const LET_GO: Duration = Duration::from_secs(1);
+/// How long an aborted task is waited for; one that never awaits is left to itself.
+const ABORT_LIMIT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// A supervisor whose tasks run on `runtime`.
@@ -170,8 +170,8 @@ impl Supervisor {
                 if tokio::time::timeout_at(deadline, &mut handle).await.is_err() {
                     tracing::warn!(?phase, "a task did not stop in time and was aborted");
                     handle.abort();
-                    // What it holds is let go of before this returns, unless it computes without a pause.
-                    let _ = tokio::time::timeout(LET_GO, handle).await;
+                    // What it holds (files, locks) is free once it has ended, which is at its next await.
+                    let _ = tokio::time::timeout(ABORT_LIMIT, &mut handle).await;
                 }
             }
         }

@@ -107,7 +107,7 @@ impl TopicRows {
         views: &[RecordView<'_>],
     ) -> Result<(Retried, Option<Grown>), String> {
         let found = self.0.layout.rows(partition, views, Era::Newest);
-        let grown = found.unfit.and_then(|_| self.0.layout.grown(views.iter().cloned()));
+        let grown = found.unfit.and_then(|_| self.0.layout.grown(views.iter().copied()));
         let offsets = match &found.batch {
             Some(rows) => offsets_of(rows)?,
             None => Vec::new(),
