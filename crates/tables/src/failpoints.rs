@@ -58,8 +58,10 @@ mod planned {
     /// What goes wrong.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Mishap {
-        /// The service is unavailable; behind [`Step::AfterPointer`] that is a lost reply.
+        /// The service is unavailable (503); behind [`Step::AfterPointer`] that is a lost reply.
         Unavailable,
+        /// Any other error, which a client may take for a final word.
+        Refused,
         /// Somebody else was faster (409). Only [`Step::BeforePointer`] can say that.
         Conflict,
         /// No answer ever comes: the process is killed here.
@@ -142,6 +144,7 @@ mod planned {
                         object_store::Error::Generic { store: "planned", source: "no answer".into() };
                     Err(ObjectError::Store { location: format!("{step:?}"), source })
                 }
+                Some(Mishap::Refused) => Err(ObjectError::NotFound { location: format!("{step:?}") }),
                 Some(Mishap::Hang) => std::future::pending().await,
             }
         }

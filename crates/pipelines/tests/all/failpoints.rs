@@ -59,6 +59,7 @@ async fn whatever_goes_wrong_each_batch_is_committed_once() {
     for dead_letters in [false, true] {
         for step in Step::ALL {
             strike(step, Mishap::Unavailable, dead_letters).await;
+            strike(step, Mishap::Refused, dead_letters).await;
             strike(step, Mishap::Hang, dead_letters).await;
         }
         strike(Step::BeforePointer, Mishap::Conflict, dead_letters).await;
@@ -133,4 +134,53 @@ async fn what_the_dead_letters_have_decided_holds_though_it_would_fit_by_now() {
         assert!(report.ok, "{report:?}");
         node.stop().await;
     }
+}
+
+/// Three rows as another engine appends them: without a word about topic or offsets.
+async fn foreign_append(node: &Node) {
+    let ident = node.tables.ident("t");
+    let table = node.tables.load(&ident).await.expect("load");
+    let topic = node.topics.topic("t").expect("topic");
+    let rows = queries::TopicRows::new(&node.topics, &node.registry, topic).expect("rows");
+    let decoded = rows.decode(0, 0, 3, 1 << 20).expect("decoded");
+    let mut writer = node.tables.writer(&table).expect("writer");
+    for batch in &decoded.batches {
+        let mut columns = batch.columns().to_vec();
+        columns[0] = arrow::array::new_null_array(columns[0].data_type(), batch.num_rows());
+        let batch = arrow::array::RecordBatch::try_new(batch.schema(), columns).expect("batch");
+        writer.write(&batch).await.expect("written");
+    }
+    let staged = writer.finish().await.expect("staged");
+    node.tables.append(&ident, staged, Vec::new(), Default::default()).await.expect("appended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_engine_writes_to_the_same_table_all_the_time() {
+    let dir = TempDir::new();
+    let node = std::sync::Arc::new(start(&dir).await);
+    node.schema("t", &[("id", "integer")]).await;
+    node.table("t", 1, &[]).await;
+    node.produce_ids("t", 0, 0..10).await;
+    node.commit("t").await;
+    let other = std::sync::Arc::clone(&node);
+    let guest = tokio::spawn(async move {
+        for _ in 0..20 {
+            foreign_append(&other).await;
+        }
+    });
+    // Some commits also lose their replies, so that they are looked up below foreign snapshots.
+    for round in 1..21 {
+        node.produce_ids("t", 0, round * 10..round * 10 + 10).await;
+        if round % 3 == 0 {
+            node.tables.faults().add(Step::AfterPointer, Mishap::Unavailable);
+        }
+        while node.commands.commit_now("t").await.is_err() {}
+    }
+    guest.await.expect("the guest");
+    let report = node.commands.verify_table("t").await.expect("verify");
+    assert!(report.ok, "{report:?}");
+    assert_eq!((report.rows, report.foreign_rows), (270, 60), "{report:?}");
+    let ours = node.rows("t").await.into_iter().filter(|(_, offset, _)| *offset >= 0);
+    assert_eq!(ours.map(|(_, _, id)| id).collect::<Vec<_>>(), (0..210).collect::<Vec<_>>());
+    std::sync::Arc::into_inner(node).expect("alone").stop().await;
 }

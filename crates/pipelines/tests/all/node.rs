@@ -62,6 +62,17 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// Opens a data directory. A task that was aborted lets go of it a moment later.
+async fn open(disk: &SharedDisk, dir: &Path) -> DataDirectory {
+    for _ in 0..200 {
+        match DataDirectory::open(Arc::clone(disk), dir) {
+            Err(storage::DirectoryError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            opened => return opened.expect("open the directory"),
+        }
+    }
+    panic!("{} stays in use", dir.display());
+}
+
 impl Node {
     pub(crate) async fn start(dir: &Path) -> Self {
         Self::start_with(dir, settings()).await
@@ -69,7 +80,7 @@ impl Node {
 
     pub(crate) async fn start_with(dir: &Path, settings: Settings) -> Self {
         let disk: SharedDisk = Arc::new(RealDisk);
-        let directory = until_free(&disk, dir).await;
+        let directory = open(&disk, dir).await;
         let control = Control::open(&disk, &layout::control_file(dir)).expect("open control");
         let clock: SharedClock = Arc::new(SystemClock);
         let supervisor = Supervisor::new(Handle::current());
@@ -324,17 +335,6 @@ fn integer(column: &Arc<dyn Array>, row: usize) -> Option<i64> {
         DataType::Int64 => column.as_any().downcast_ref::<Int64Array>().map(|a| a.value(row)),
         other => panic!("{other} is no integer"),
     }
-}
-
-/// Aborted tasks of the node before are dropped in their own time: a process that is killed has none.
-async fn until_free(disk: &SharedDisk, dir: &Path) -> DataDirectory {
-    for _ in 0..250 {
-        match DataDirectory::open(Arc::clone(disk), dir) {
-            Ok(directory) => return directory,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-    DataDirectory::open(Arc::clone(disk), dir).expect("open the directory")
 }
 
 /// Copies a directory.

@@ -52,6 +52,10 @@ impl Tables {
         let attempts = self.settings().commit_attempts.max(1);
         let (mut base, mut table, mut unknown) = (first.current_snapshot_id(), Some(first), None);
         for attempt in 0..attempts {
+            #[cfg(feature = "sabotage")]
+            if unknown.is_some() && crate::sabotage::BLIND_RETRY.load(std::sync::atomic::Ordering::Relaxed) {
+                return self.append_blindly(ident, &staged, &advances).await;
+            }
             let current = match table.take() {
                 Some(table) => Ok(table),
                 None => {
@@ -81,6 +85,24 @@ impl Tables {
                 Err(CommitError::Unknown { attempts, source: Box::new(e) })
             }
             None => Err(too_busy(ident, attempts)),
+        }
+    }
+
+    /// What a client does that does not ask whether its first attempt was made.
+    #[cfg(feature = "sabotage")]
+    async fn append_blindly(
+        &self,
+        ident: &TableIdent,
+        staged: &StagedFiles,
+        advances: &[Advance],
+    ) -> Result<CommitOutcome, CommitError> {
+        let table = self.load(ident).await?;
+        let mut change = Change::new(Operation::Append, BTreeMap::new(), self.lease());
+        change.counts = Counts::of(&staged.files);
+        change.added.push(self.stage_manifest(&table, &staged.files, staged.spec_id, &change).await?);
+        match self.make(&table, &change, &Facts::gather(&table.metadata)?, advances).await? {
+            Attempt::Done(outcome) => Ok(outcome),
+            Attempt::Rejected | Attempt::Unknown(_) => Err(too_busy(ident, 1)),
         }
     }
 

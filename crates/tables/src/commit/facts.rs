@@ -62,6 +62,11 @@ impl Facts {
 pub(crate) fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     // Sequence numbers fall along a chain; a guest's metadata with a ring of parents must not hold us for ever.
     let limit = metadata.snapshots().len();
+    #[cfg(feature = "sabotage")]
+    let limit = match crate::sabotage::ANCESTORS_UNSEEN.load(std::sync::atomic::Ordering::Relaxed) {
+        true => limit.min(1),
+        false => limit,
+    };
     std::iter::successors(metadata.current_snapshot(), |snapshot| {
         snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent))
     })
