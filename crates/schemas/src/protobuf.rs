@@ -16,7 +16,7 @@ use prost_reflect::prost_types::FileDescriptorProto;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::file::{File, FileResolver, GoogleFileResolver};
 
-use crate::registry::ResolvedSchema;
+use crate::registry::{RegisteredSchema, ResolvedSchema, SchemaType};
 
 /// Deepest nesting of braces and brackets in a text.
 const BRACES_MAX: usize = 100;
@@ -69,6 +69,16 @@ pub(crate) fn normalized(text: &str) -> Result<Vec<u8>, String> {
     descriptor.source_code_info = None;
     descriptor.name = None;
     Ok(descriptor.encode_to_vec())
+}
+
+impl RegisteredSchema {
+    /// Whether a value has to say nothing but this schema's id for its type to be known: not so of a Protobuf file with
+    /// several messages.
+    pub fn has_one_type(&self) -> bool {
+        self.schema_type != SchemaType::Protobuf
+            || parse("schema.proto", &self.schema)
+                .is_ok_and(|file| file.file_descriptor_proto().message_type.len() == 1)
+    }
 }
 
 /// Compiles a schema with what it refers to.

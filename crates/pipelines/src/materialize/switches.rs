@@ -13,7 +13,7 @@ use bytes::Bytes;
 use queries::mode::{IcebergTopic, Section, Side, default_subject};
 use queries::rows::{RecordSchema, SchemaSwitch, compile};
 use queries::{SchemaSwitches, TopicRows, Unseen};
-use schemas::Version;
+use schemas::{RegisteredSchema, Version};
 use topics::{AtomicAppend, TopicInfo};
 
 use crate::duties::Duties;
@@ -162,13 +162,15 @@ async fn newer(
     }
 }
 
-/// Schemas of the versions of a subject, oldest first; none when there is no such subject.
+/// Schemas of the versions of a subject, oldest first; none when there is no such subject. Of a Protobuf file with several
+/// messages only records tell which one they are: columns of the first one would stay for ever.
 async fn subject_schemas(duties: &Duties, subject: &str) -> Result<Vec<RecordSchema>, Trouble> {
     let (registry, subject) = (duties.deps.registry.clone(), subject.to_owned());
     let ids = move || {
         let versions = registry.versions(&subject, false).unwrap_or_default();
         let found = versions.into_iter().map(|v| registry.version(&subject, Version::Number(v)));
-        found.filter_map(|version| Some(RecordSchema::of(&version.ok()?.schema))).collect()
+        let known = |schema: &RegisteredSchema| schema.has_one_type().then(|| RecordSchema::of(schema));
+        found.filter_map(|version| known(&version.ok()?.schema)).collect()
     };
     Ok(duties.deps.compute.spawn_blocking(ids).await?)
 }
