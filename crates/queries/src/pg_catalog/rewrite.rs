@@ -122,6 +122,7 @@ fn postgres_names(expr: &mut Expr) {
                 builtin_type(data_type);
             }
         }
+        Expr::TypedString(typed) => builtin_type(&mut typed.data_type),
         Expr::Identifier(ident) if ident.quote_style.is_none() => {
             // Reserved words that read like columns but are functions.
             let name = ident.value.to_lowercase();
@@ -129,7 +130,7 @@ fn postgres_names(expr: &mut Expr) {
                 *expr = call(&name, Vec::new());
             } else if name == "localtimestamp" {
                 let now = call("now", Vec::new());
-                *expr = cast(now, DataType::Timestamp(None, TimezoneInfo::None));
+                *expr = cast(now, DataType::Timestamp(Some(6), TimezoneInfo::None));
             }
         }
         Expr::CompoundFieldAccess { root, access_chain } => {
@@ -332,6 +333,11 @@ fn shown_reg_cast(expr: &mut Expr) {
 
 /// Types that PostgreSQL names and the parser does not know.
 fn builtin_type(data_type: &mut DataType) {
+    if let DataType::Timestamp(precision @ None, _) = data_type {
+        // PostgreSQL's microseconds; the planner takes nanoseconds, which end in 1677 and 2262.
+        *precision = Some(6);
+        return;
+    }
     if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = data_type {
         builtin_type(element);
         return;

@@ -178,11 +178,11 @@ fn literal(value: &Value, wanted: Option<&ArrowType>) -> Expr {
             plain(Literal::HexStringLiteral(hex))
         }
         Value::Timestamp(micros) => {
-            cast(text(&shown_moment(*micros)), DataType::Timestamp(None, TimezoneInfo::None))
+            cast(text(&shown_moment(*micros)), DataType::Timestamp(Some(6), TimezoneInfo::None))
         }
         Value::TimestampTz(micros) => {
             let shown = shown_moment(*micros) + "Z";
-            cast(text(&shown), DataType::Timestamp(None, TimezoneInfo::WithTimeZone))
+            cast(text(&shown), DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone))
         }
         Value::Date(days) => {
             let shown = chrono::NaiveDate::from_num_days_from_ce_opt(days.saturating_add(719_163));
@@ -258,8 +258,8 @@ fn sql_type(data_type: &ArrowType) -> Option<DataType> {
         ArrowType::Float64 => DataType::DoublePrecision,
         ArrowType::Boolean => DataType::Boolean,
         ArrowType::Date32 => DataType::Date,
-        ArrowType::Timestamp(_, Some(_)) => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
-        ArrowType::Timestamp(_, None) => DataType::Timestamp(None, TimezoneInfo::None),
+        ArrowType::Timestamp(_, Some(_)) => DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone),
+        ArrowType::Timestamp(_, None) => DataType::Timestamp(Some(6), TimezoneInfo::None),
         ArrowType::Decimal128(p, s) => {
             DataType::Numeric(ExactNumberInfo::PrecisionAndScale(u64::from(*p), i64::from(*s)))
         }
