@@ -51,7 +51,7 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Run SQL over the Postgres wire
     Sql(SqlArgs),
-    /// Topics: create, list, describe, delete, produce, consume
+    /// Topics: create, list, describe, alter-config, delete, produce, consume
     #[command(subcommand, visible_alias = "topics")]
     Topic(TopicCommand),
     /// Iceberg tables: list, describe, snapshots, commit, resume
@@ -158,6 +158,16 @@ pub enum TopicCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Set and remove properties of topics
+    #[command(
+        visible_alias = "alter",
+        after_help = "Examples:
+  frazil topic alter-config trades --set redpanda.iceberg.target.lag.ms=5000
+  frazil topic alter-config trades --set retention.ms=86400000 --delete redpanda.iceberg.partition.spec
+
+Of two changes of one topic at the same moment, one can be lost."
+    )]
+    AlterConfig(AlterConfigArgs),
     /// Delete topics
     #[command(visible_alias = "rm", after_help = "Example:\n  frazil topic delete trades")]
     Delete {
@@ -196,6 +206,23 @@ pub struct CreateArgs {
     pub if_not_exists: bool,
     /// Only check
     #[arg(short, long)]
+    pub dry: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub struct AlterConfigArgs {
+    /// Names of the topics
+    #[arg(required = true)]
+    pub topics: Vec<String>,
+    /// A property and its new value; may be given several times
+    #[arg(short, long, alias = "config", value_name = "KEY=VALUE", value_parser = key_value, group = "change")]
+    pub set: Vec<(String, String)>,
+    /// A property that gets its default back; may be given several times
+    #[arg(short, long, alias = "delete-config", value_name = "KEY", group = "change")]
+    pub delete: Vec<String>,
+    /// Only check
+    #[arg(long)]
     pub dry: bool,
 }
 
@@ -382,6 +409,14 @@ mod tests {
         let Command::Topic(TopicCommand::Create(args)) = cli.command else { panic!("topic create") };
         assert_eq!((args.partitions, args.replicas), (Some(3), 1));
         assert_eq!(args.config[1], ("a".to_owned(), "b=c".to_owned()));
+        for line in ["alter-config t -s a=b -s c= -d e", "alter t --config a=b --config c= --delete-config e"]
+        {
+            let cli =
+                Cli::try_parse_from("frazil topic".split(' ').chain(line.split(' '))).expect("alter-config");
+            let Command::Topic(TopicCommand::AlterConfig(args)) = cli.command else { panic!("alter-config") };
+            assert_eq!(args.set, [("a".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())]);
+            assert_eq!(args.delete, ["e"]);
+        }
         let cli = Cli::try_parse_from(["frazil", "topic", "consume", "t", "-o", "-10", "-n", "5"]);
         let Command::Topic(TopicCommand::Consume(args)) = cli.expect("consume").command else {
             panic!("topic consume")
@@ -391,6 +426,8 @@ mod tests {
             "frazil topic create",
             "frazil topic create t -p 0",
             "frazil topic create t -c novalue",
+            "frazil topic alter-config t",
+            "frazil topic alter-config t --set novalue",
             "frazil table resume t",
             "frazil table resume t --skip --replay",
             "frazil demo --rows 0",

@@ -3,14 +3,14 @@
 //! Owns: where they are (the test command says so) and how they are called.
 //! Invariants: a missing one fails with its cure; nothing is skipped.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 /// Where the test command says that a program or directory is.
-pub(crate) fn tool(variable: &str) -> Result<PathBuf> {
+pub fn tool(variable: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable)
         .with_context(|| format!("{variable} is not set: run the tests with `cargo xtask test`"))?;
     Ok(path.into())
@@ -22,6 +22,68 @@ pub fn python(script: &str, args: &[&str], input: &str) -> Result<String> {
     let mut command = Command::new(tool("FRAZIL_PYTHON")?);
     command.arg("-W").arg("ignore").arg(script).args(args);
     run(command, input)
+}
+
+/// The same with the Python that has Spark, which only the long run installs.
+pub fn spark(script: &str, args: &[&str], input: &str) -> Result<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = Command::new(tool("FRAZIL_SPARK_PYTHON")?);
+    command.arg("-W").arg("ignore").arg(script).args(args).env("FRAZIL_SPARK_JAR", tool("FRAZIL_SPARK_JAR")?);
+    run(command, input)
+}
+
+/// A script of `crates/testkit/python` that runs beside the test and is told what to do.
+#[derive(Debug)]
+pub struct Companion {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Companion {
+    /// Starts it; what it complains about goes to the test's own standard error.
+    pub fn start(script: &str, args: &[&str]) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+        let mut command = Command::new(tool("FRAZIL_PYTHON")?);
+        command.arg("-W").arg("ignore").arg(script).args(args).env_remove("LD_LIBRARY_PATH");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let output = BufReader::new(child.stdout.take().context("stdout is piped")?);
+        Ok(Self { child, output })
+    }
+
+    /// Gives it a line.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("its input is closed")?;
+        writeln!(input, "{line}")?;
+        Ok(input.flush()?)
+    }
+
+    /// Waits for a line of its.
+    pub fn hear(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            bail!("it ended: {}", self.child.wait()?);
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Closes its input; the rest of what it prints.
+    pub fn finish(mut self) -> Result<String> {
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("it ended with {status}");
+        }
+        Ok(rest)
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Runs kcat and returns what it printed.

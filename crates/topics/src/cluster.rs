@@ -19,7 +19,7 @@ use std::time::Duration;
 use base::{Offset, PartitionId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigSource as RdSource, NewTopic as RdTopic, ResourceSpecifier,
+    AdminClient, AdminOptions, AlterConfig, ConfigSource as RdSource, NewTopic as RdTopic, ResourceSpecifier,
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
@@ -188,6 +188,33 @@ impl ClusterClient {
         }
         config.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(TopicDescription { name: name.to_owned(), partitions, config })
+    }
+
+    /// Sets and removes properties of a topic. The client library knows only the request that replaces all of them
+    /// (AlterConfigs), so those that stay are read first: of two changes at the same moment, one can be lost.
+    pub async fn alter_topic(
+        &self,
+        name: &str,
+        set: &BTreeMap<String, String>,
+        delete: &[String],
+        dry_run: bool,
+    ) -> Result<(), ClusterError> {
+        let stored = self.describe(name).await?.config.into_iter();
+        let mut all: BTreeMap<_, _> = stored
+            .filter(|config| config.source == ConfigSource::Topic && !delete.contains(&config.name))
+            .filter_map(|config| Some((config.name, config.value?)))
+            .collect();
+        all.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in &all {
+            change = change.set(key, value);
+        }
+        let options = self.admin_options().validate_only(dry_run);
+        let answers = self.admin()?.alter_configs([&change], &options).await.map_err(|e| self.failed(e))?;
+        let answers = answers
+            .into_iter()
+            .map(|a| a.map(|_| name.to_owned()).map_err(|(_, code)| (name.to_owned(), code)));
+        self.first_answer(answers.collect(), name)
     }
 
     /// A producer that waits for acks=all.

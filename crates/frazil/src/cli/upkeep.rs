@@ -255,18 +255,6 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_of_the_guide_are_right() {
-        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/table-maintenance.md");
-        let guide = std::fs::read_to_string(guide).expect("the guide");
-        let commands: Vec<_> = guide.lines().filter(|line| line.starts_with("frazil ")).collect();
-        assert!(commands.len() > 15, "{commands:?}");
-        for line in commands {
-            let line = line.split('#').next().unwrap_or(line);
-            assert!(Cli::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
     fn flags_become_actions() {
         for (line, json) in [
             ("frazil table compact t", r#"{"action":"compact","dry_run":false,"all":false}"#),

@@ -8,7 +8,7 @@ use topics::{ConfigSource, NewTopic};
 
 use super::Usage;
 use super::template::RecordTemplate;
-use crate::cli::{ConsumeArgs, CreateArgs, TopicCommand};
+use crate::cli::{AlterConfigArgs, ConsumeArgs, CreateArgs, TopicCommand};
 use crate::output::{self, Column, Format};
 use crate::remote::Remote;
 
@@ -19,6 +19,7 @@ pub(super) async fn run(command: TopicCommand, remote: &Remote) -> anyhow::Resul
         TopicCommand::Describe { topic, output } => {
             describe(&remote.kafka().await?, &topic, output.output).await
         }
+        TopicCommand::AlterConfig(args) => alter_config(&remote.kafka().await?, args).await,
         TopicCommand::Delete { topics } => delete(&remote.kafka().await?, &topics).await,
         TopicCommand::Produce(args) => super::produce::run(&remote.kafka().await?, args).await,
         TopicCommand::Consume(args) => {
@@ -57,6 +58,24 @@ fn explained(error: ClusterError, topic: &NewTopic, replicas: i32) -> anyhow::Er
         Err(reason) => anyhow::anyhow!("{}: {reason}", topic.name),
         Ok(()) => error.into(),
     }
+}
+
+async fn alter_config(client: &ClusterClient, args: AlterConfigArgs) -> anyhow::Result<()> {
+    let config = cluster::config_map(args.set).map_err(Usage)?;
+    if let Some(both) = args.delete.iter().find(|name| config.contains_key(*name)) {
+        return Err(Usage(format!("property `{both}` is both set and deleted")).into());
+    }
+    for name in args.topics {
+        match client.alter_topic(&name, &config, &args.delete, args.dry).await {
+            Ok(()) if args.dry => println!("{name}: can be changed"),
+            Ok(()) => println!("{name}: changed"),
+            Err(error) => {
+                let as_new = NewTopic { name, partitions: None, config };
+                return Err(explained(error, &as_new, -1));
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn delete(client: &ClusterClient, topics: &[String]) -> anyhow::Result<()> {

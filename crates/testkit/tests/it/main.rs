@@ -3,6 +3,7 @@
 mod catalog_commits;
 mod groups;
 mod guests;
+mod guide;
 mod hostile;
 mod incarnations;
 mod kill;
