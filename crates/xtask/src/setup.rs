@@ -10,6 +10,7 @@ pub(crate) mod kafka_tools;
 pub(crate) mod librdkafka;
 pub(crate) mod python_suite;
 pub(crate) mod rdkafka_crate;
+pub(crate) mod spark;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub(crate) struct OutsideClients {
 pub(crate) fn outside_clients() -> Result<OutsideClients> {
     let kcat = debian("kcat", "kcat")?;
     let psql = debian("psql", "postgresql-client")?;
+    // The guide's examples call it.
+    debian("curl", "curl")?;
     let python = python()?;
     let duckdb_extensions = duckdb_extensions(&python)?;
     let librdkafka = librdkafka::test_runner()?;

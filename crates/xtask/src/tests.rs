@@ -17,11 +17,14 @@ pub(crate) fn run(long: bool) -> Result<()> {
     let begun = Instant::now();
     step("tidy", tidy::run)?;
     let clients = step("outside clients", setup::outside_clients)?;
+    let mut spark = None;
     if long {
         step("tools of power cuts", setup::power_cut_tools)?;
+        spark = Some(step("Spark", setup::spark::spark)?);
     }
-    step("build", || cargo(&["build", "--workspace", "--all-targets"], &clients, long))?;
-    step("test", || cargo(&["test", "--workspace", "--no-fail-fast"], &clients, long))?;
+    let spark = spark.as_ref();
+    step("build", || cargo(&["build", "--workspace", "--all-targets"], &clients, spark))?;
+    step("test", || cargo(&["test", "--workspace", "--no-fail-fast"], &clients, spark))?;
     if long {
         step("fuzz", || fuzz::run(FUZZ_MINUTES, &[]))?;
     }
@@ -33,7 +36,7 @@ pub(crate) fn run(long: bool) -> Result<()> {
 /// node is built for release; the program that loads it need not be.
 pub(crate) fn bench(what: Bench<'_>) -> Result<()> {
     let clients = step("outside clients", setup::outside_clients)?;
-    step("build", || cargo(&["build", "--release"], &clients, false).and_then(|()| build()))?;
+    step("build", || cargo(&["build", "--release"], &clients, None).and_then(|()| build()))?;
     let target = setup::target_dir();
     let mut command = Command::new(target.join("debug/bench"));
     command.arg(target.join("release/frazil"));
@@ -82,13 +85,15 @@ pub(crate) fn cargo_command() -> Command {
     command
 }
 
-fn cargo(args: &[&str], clients: &setup::OutsideClients, long: bool) -> Result<()> {
+/// Runs cargo for the tests; with Spark they are the long ones.
+fn cargo(args: &[&str], clients: &setup::OutsideClients, spark: Option<&setup::spark::Spark>) -> Result<()> {
     let mut command = cargo_command();
     command.args(args).env("FRAZIL_PYTHON", &clients.python).env("FRAZIL_KCAT", &clients.kcat);
     command.env("FRAZIL_PSQL", &clients.psql).env("FRAZIL_DUCKDB_EXTENSIONS", &clients.duckdb_extensions);
     command.env("FRAZIL_LIBRDKAFKA", &clients.librdkafka);
-    if long {
+    if let Some(spark) = spark {
         command.env("FRAZIL_LONG", "1");
+        command.env("FRAZIL_SPARK_PYTHON", &spark.python).env("FRAZIL_SPARK_JAR", &spark.jar);
     }
     let status = command.status().context("cannot start cargo")?;
     if !status.success() {

@@ -11,4 +11,5 @@ mod limits;
 mod power_cut;
 mod round_trip;
 mod transactions;
+mod types;
 mod world;
