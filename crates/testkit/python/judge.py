@@ -140,7 +140,16 @@ def snapshots(args):
         print(json.dumps({"snapshot": snapshot.snapshot_id, "pairs": pairs, "summary": summary}))
 
 
-READERS = {f.__name__: f for f in (raw, confluent, kafka_python, pyiceberg, duckdb, psycopg, snapshots)}
+def times(args):
+    """When each snapshot was made, in milliseconds since 1970, oldest first."""
+    from pyiceberg.catalog import load_catalog
+
+    catalog = load_catalog("rest", type="rest", uri=f"http://127.0.0.1:{args.catalog_port}")
+    for snapshot in sorted(catalog.load_table(("public", args.topic)).metadata.snapshots, key=lambda s: s.sequence_number):
+        print(snapshot.timestamp_ms)
+
+
+READERS = {f.__name__: f for f in (raw, confluent, kafka_python, pyiceberg, duckdb, psycopg, snapshots, times)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -1,6 +1,7 @@
 //! Whole nodes, judged from outside.
 
 mod catalog_commits;
+mod evolution;
 mod groups;
 mod guests;
 mod guide;
