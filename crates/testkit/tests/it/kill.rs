@@ -1,64 +1,19 @@
 //! kill -9 at random moments while producing and committing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use testkit::checker::{Read, Sent, check_log, check_snapshot};
+use anyhow::{Context, Result, ensure};
+use testkit::checker::{Read, check_log, check_snapshot};
 use testkit::outside::python;
 use testkit::process::ProcessNode;
 use testkit::random::Random;
 
+use crate::storm::{SCHEMA, Storm};
 use crate::world::{TESTNODE, World, long};
 
-const SCHEMA: &str = r#"{"$schema":"http://json-schema.org/draft-07/schema#","type":"object",
-    "properties":{"n":{"type":"integer"},"pad":{"type":"string"}},"required":["n"]}"#;
 const PARTITIONS: u32 = 3;
-
-/// The producer, in a process of its own: it outlives the node.
-struct Storm {
-    child: Child,
-    output: std::thread::JoinHandle<Result<Vec<Sent>>>,
-}
-
-impl Storm {
-    fn start(world: &World) -> Result<Self> {
-        let python = std::env::var_os("FRAZIL_PYTHON").context("run the tests with `cargo xtask test`")?;
-        let mut child = Command::new(python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/storm.py"))
-            .args(["--kafka-port", &world.ports.kafka().to_string(), "--topic", "storm"])
-            .env_remove("LD_LIBRARY_PATH")
-            .args(["--partitions", &PARTITIONS.to_string(), "--rate", "1500", "--bad-every", "50"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().context("piped")?;
-        let output =
-            std::thread::spawn(move || BufReader::new(stdout).lines().map(|line| parse(&line?)).collect());
-        Ok(Self { child, output })
-    }
-
-    fn finish(mut self) -> Result<Vec<Sent>> {
-        drop(self.child.stdin.take());
-        let mut errors = String::new();
-        self.child.stderr.take().context("piped")?.read_to_string(&mut errors)?;
-        let status = self.child.wait()?;
-        let sent = self.output.join().map_err(|_| anyhow::anyhow!("reader"))??;
-        if !status.success() {
-            bail!("the producer gave up: {errors}");
-        }
-        Ok(sent)
-    }
-}
-
-fn parse(line: &str) -> Result<Sent> {
-    let mut words = line.split(' ');
-    let mut next = || words.next().context("three words");
-    Ok(Sent { number: next()?.parse()?, partition: next()?.parse()?, offset: Some(next()?.parse()?) })
-}
 
 fn read_log(world: &World) -> Result<Vec<Read>> {
     let text = python(
@@ -119,7 +74,7 @@ fn run(
     let mut node = start()?;
     world.create_table_topic("storm", PARTITIONS, 150)?;
     node.register_schema("storm-value", SCHEMA)?;
-    let storm = Storm::start(world)?;
+    let storm = Storm::start(world, "storm", PARTITIONS, 1500, 50)?;
     for kill in 0..kills {
         if kill % 3 == 0 {
             // However slow the machine is: commits are among what is killed.

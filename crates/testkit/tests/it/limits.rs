@@ -16,10 +16,10 @@ const MIB: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection that speaks frames made by hand.
-struct Raw(TcpStream);
+pub(crate) struct Raw(TcpStream);
 
 impl Raw {
-    fn connect(world: &World) -> Result<Self> {
+    pub(crate) fn connect(world: &World) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", world.ports.kafka()))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -46,7 +46,7 @@ impl Raw {
     }
 
     /// Produces one batch with acks=all; gives the error code.
-    fn produce(&mut self, topic: &str, partition: i32, batch: &[u8]) -> Result<i16> {
+    pub(crate) fn produce(&mut self, topic: &str, partition: i32, batch: &[u8]) -> Result<i16> {
         let mut body = Vec::new();
         body.extend((-1_i16).to_be_bytes());
         body.extend((-1_i16).to_be_bytes());
@@ -98,7 +98,7 @@ fn text(text: &str) -> Vec<u8> {
     [&(text.len() as i16).to_be_bytes()[..], text.as_bytes()].concat()
 }
 
-fn batch(bytes: usize) -> Result<bytes::Bytes> {
+pub(crate) fn batch(bytes: usize) -> Result<bytes::Bytes> {
     let mut batch = BatchBuilder::new();
     batch.push(1_700_000_000_000, None, Some(&vec![7; bytes]), &[]);
     Ok(batch.build()?)

@@ -1,6 +1,7 @@
 //! Whole nodes, judged from outside.
 
 mod catalog_commits;
+mod compaction;
 mod evolution;
 mod groups;
 mod guests;
@@ -9,8 +10,10 @@ mod hostile;
 mod incarnations;
 mod kill;
 mod limits;
+mod many_tables;
 mod power_cut;
 mod round_trip;
+mod storm;
 mod transactions;
 mod types;
 mod world;
