@@ -191,9 +191,9 @@ impl Commands {
     pub async fn register_schema(
         &self,
         subject: &str,
-        schema: schemas::NewSchema,
+        schema: impl Into<schemas::Registration>,
     ) -> Result<schemas::SubjectVersion, CommandError> {
-        let (duties, subject) = (Arc::clone(&self.duties), subject.to_owned());
+        let (duties, subject, schema) = (Arc::clone(&self.duties), subject.to_owned(), schema.into());
         self.duties.aside(async move { schema::register(&duties, &subject, schema).await }).await
     }
 

@@ -6,6 +6,7 @@
 
 mod avro;
 mod calendar;
+pub mod compatibility;
 pub mod decode;
 mod dialect;
 pub mod encode;
@@ -14,13 +15,15 @@ pub mod registry;
 mod validity;
 pub mod wire;
 
+pub use compatibility::Compatibility;
 pub use decode::{
     ALIASES_KEY as AVRO_ALIASES_KEY, DecodeOptions, Decoded, Decoder, Era, FIELD_KEY as PROTOBUF_FIELD_KEY,
     Inferred, InferredRows, RejectCode, Rejected, SetupError, Shape, protobuf_message,
 };
 pub use encode::{EncodeError, encode_rows, json_schema_of};
 pub use registry::{
-    NewSchema, ReferencedSchema, RegisteredSchema, Registry, RegistryError, ResolvedSchema, SchemaReference,
-    SchemaType, SubjectVersion, Version,
+    Annotations, ConfigChange, Form, Metadata, Mode, NewSchema, ReferencedSchema, RegisteredSchema,
+    Registration, Registry, RegistryError, ResolvedSchema, RuleSet, SchemaReference, SchemaType,
+    SubjectConfig, SubjectVersion, Version,
 };
 pub use validity::check as check_schema;

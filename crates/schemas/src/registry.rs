@@ -1,292 +1,200 @@
-//! The registry: subjects, versions, ids.
+//! The registry: contexts, subjects, versions, ids.
 //!
-//! Owns: what was registered, durably, in the control store's `SUBJECTS` space.
-//! Does not own: HTTP (gateway/http/registry).
-//! Invariants: registering the same schema under the same subject again returns the same id and version; ids are
-//! global, start at 1, and the same schema text has the same id under every subject; an id never changes its schema
-//! and is kept when its last version is deleted for good (topics may hold records that were decoded with it).
+//! Owns: what was registered and set, durably, in the control store's `SUBJECTS` space.
+//! Does not own: HTTP (gateway/http/registry); the rules of compatibility (`compatibility`).
+//! Invariants: registering the same schema under the same subject again returns the same id and version; ids belong to a
+//! context, start at 1, and the same schema has the same id under every subject of it (unless an import says otherwise);
+//! an id never changes its schema and is kept when its last version is deleted for good (topics may hold records that
+//! were decoded with it). Records are decoded with the schemas of the default context.
 
 use std::sync::Arc;
 
 use base::SchemaId;
 use parking_lot::{Mutex, RwLock};
-use storage::layout::SUBJECTS;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::validity;
-
 mod book;
+mod contexts;
+mod deletion;
+mod forms;
 mod identity;
+mod registration;
 mod resolved;
+mod settings;
 mod types;
 
-use book::{Book, Entry, Known, StoredVersion};
+use book::{Book, Books, Entry, StoredVersion};
+pub use contexts::DEFAULT_CONTEXT;
+pub use forms::Form;
+pub use registration::Registration;
 pub use resolved::{ReferencedSchema, ResolvedSchema};
+pub use settings::{ConfigChange, Mode, SubjectConfig};
 pub use types::*;
 
-/// The embedded registry. Clones share it. Reads are from memory; changes block for about as long as an fsync.
+/// The embedded registry, seen from one of its contexts: subjects and ids are those of the context. Clones share it. Reads are from memory; changes block for
+/// about as long as an fsync.
 #[derive(Debug, Clone)]
-pub struct Registry(Arc<Shared>);
+pub struct Registry {
+    shared: Arc<Shared>,
+    /// `.` or `.name`.
+    context: Arc<str>,
+}
 
 #[derive(Debug)]
 struct Shared {
     control: storage::Control,
-    /// Held by a change from its decision until it is in the book: changes are one after the other.
+    /// Held by a change from its decision until it is in the books: changes are one after the other.
     changing: Mutex<()>,
-    book: RwLock<Book>,
+    books: RwLock<Books>,
     changes: watch::Sender<u64>,
 }
 
-/// A schema that passed all checks.
-struct Checked {
-    /// Its id is not known yet.
-    resolved: ResolvedSchema,
-    /// What its references stand for.
-    referenced: Vec<SchemaId>,
-    /// What makes two schemas the same.
-    identity: String,
-}
-
 impl Registry {
-    /// Reads what was registered.
+    /// Reads what was registered. The registry is seen from its default context.
     pub fn open(control: storage::Control) -> Result<Self, RegistryError> {
-        let book = Book::load(&control)?;
         let shared = Shared {
+            books: RwLock::new(Books::load(&control)?),
             control,
             changing: Mutex::new(()),
-            book: RwLock::new(book),
             changes: watch::Sender::new(0),
         };
-        Ok(Self(Arc::new(shared)))
+        Ok(Self { shared: Arc::new(shared), context: DEFAULT_CONTEXT.into() })
     }
 
-    /// Registers, or finds what is registered already. Durable on return.
-    pub fn register(&self, subject: &str, schema: NewSchema) -> Result<SubjectVersion, RegistryError> {
-        check_subject(subject)?;
-        let checked = self.check(schema)?;
-        let _one_at_a_time = self.0.changing.lock();
-        let (known, next_id, version) = {
-            let book = self.0.book.read();
-            if book.referenced(&checked.resolved.schema.references)? != checked.referenced {
-                let reason = "what it refers to was registered anew meanwhile: register it again".into();
-                return Err(RegistryError::InvalidSchema { reason });
-            }
-            let known = book.by_identity(&checked.identity);
-            if let Some(schema) = &known
-                && let Some(version) = book.version_of(subject, schema.id)
-            {
-                return Ok(SubjectVersion { subject: subject.to_owned(), version, schema: schema.clone() });
-            }
-            (known, book.last_id() + 1, book.last_version(subject) + 1)
-        };
-        let is_new = known.is_none();
-        let schema = known.unwrap_or_else(|| {
-            let schema = Arc::unwrap_or_clone(checked.resolved.schema);
-            Arc::new(RegisteredSchema { id: next_id, ..schema })
-        });
-        let known = Known { schema: schema.clone(), referenced: checked.referenced };
-        let stored = StoredVersion { subject: subject.to_owned(), version, id: schema.id, deleted: false };
-        self.0.control.transact::<_, RegistryError>(|tx| {
-            if is_new {
-                tx.put_json(SUBJECTS, &book::id_key(schema.id), &known.stored())?;
-            }
-            Ok(tx.put_json(SUBJECTS, &stored.key(), &stored)?)
-        })?;
-        let mut book = self.0.book.write();
-        if is_new {
-            book.add_schema(checked.identity, known);
-        }
-        book.put(stored);
-        drop(book);
-        self.announce();
-        Ok(SubjectVersion { subject: subject.to_owned(), version, schema })
-    }
-
-    /// Checks a schema as `register` does and finds what it refers to, but registers nothing. Its id is 0.
-    pub fn candidate(&self, schema: NewSchema) -> Result<ResolvedSchema, RegistryError> {
-        self.check(schema).map(|checked| checked.resolved)
-    }
-
-    /// Finds a schema under a subject without registering it.
-    pub fn lookup(&self, subject: &str, schema: &NewSchema) -> Result<SubjectVersion, RegistryError> {
-        let book = self.0.book.read();
-        if book.live(subject).next().is_none() {
-            return Err(RegistryError::SubjectNotFound(subject.to_owned()));
-        }
-        let NewSchema { schema_type, schema, references } = schema;
-        let referenced = book.referenced(references)?;
-        let identity = identity::of(*schema_type, schema, references, &referenced)?;
-        book.by_identity(&identity)
-            .and_then(|schema| {
-                let version = book.version_of(subject, schema.id)?;
-                Some(SubjectVersion { subject: subject.to_owned(), version, schema })
-            })
-            .ok_or_else(|| RegistryError::SchemaNotRegistered { subject: subject.to_owned() })
-    }
-
-    /// Subjects, sorted; with the soft-deleted ones when asked.
+    /// Subjects of the context, sorted, without the context's name; with the soft-deleted ones when asked.
     pub fn subjects(&self, deleted_too: bool) -> Vec<String> {
-        self.0.book.read().subjects(deleted_too)
+        self.book(|book| book.subjects(deleted_too))
     }
 
     /// Versions of a subject, ascending; with the soft-deleted ones when asked.
     pub fn versions(&self, subject: &str, deleted_too: bool) -> Result<Vec<i32>, RegistryError> {
-        let book = self.0.book.read();
-        let versions: Vec<i32> =
-            book.entries(subject).filter(|e| deleted_too || !e.deleted).map(|e| e.version).collect();
+        let versions: Vec<i32> = self.book(|book| {
+            book.entries(subject).filter(|e| deleted_too || !e.deleted).map(|e| e.version).collect()
+        });
         if versions.is_empty() {
-            return Err(RegistryError::SubjectNotFound(subject.to_owned()));
+            return Err(self.subject_not_found(subject));
         }
         Ok(versions)
     }
 
     /// One version that is not deleted.
     pub fn version(&self, subject: &str, version: Version) -> Result<SubjectVersion, RegistryError> {
-        let book = self.0.book.read();
-        let latest =
-            book.live(subject).last().ok_or_else(|| RegistryError::SubjectNotFound(subject.to_owned()))?;
-        let entry = match version {
-            Version::Latest => latest,
-            Version::Number(number) => book
-                .live(subject)
-                .find(|e| e.version == number)
-                .ok_or_else(|| version_not_found(subject, number))?,
-        };
-        let schema = book.schema(entry.id).ok_or(RegistryError::SchemaNotFound(entry.id))?;
-        Ok(SubjectVersion { subject: subject.to_owned(), version: entry.version, schema })
+        self.version_among(subject, version, false)
+    }
+
+    /// One version, of those that are not deleted or of all.
+    pub fn version_among(
+        &self,
+        subject: &str,
+        version: Version,
+        deleted_too: bool,
+    ) -> Result<SubjectVersion, RegistryError> {
+        self.book(|book| {
+            let among = || book.entries(subject).filter(|e| deleted_too || !e.deleted);
+            let latest = among().last().ok_or_else(|| self.subject_not_found(subject))?;
+            let entry = match version {
+                Version::Latest => latest,
+                Version::Number(number) => among()
+                    .find(|e| e.version == number)
+                    .ok_or_else(|| self.version_not_found(subject, number))?,
+            };
+            self.subject_version(book, subject, entry)
+        })
+    }
+
+    /// All versions of the subjects of the context that begin with `prefix`, by subject and version.
+    pub fn all_versions(&self, prefix: &str, deleted_too: bool, latest_only: bool) -> Vec<SubjectVersion> {
+        self.book(|book| {
+            let names = book.subjects(deleted_too).into_iter().filter(|name| name.starts_with(prefix));
+            let versions = names.flat_map(|name| {
+                let shown: Vec<Entry> = book.entries(&name).filter(|e| deleted_too || !e.deleted).collect();
+                let from = if latest_only { shown.len().saturating_sub(1) } else { 0 };
+                let found = shown.into_iter().skip(from);
+                found.filter_map(|entry| self.subject_version(book, &name, entry).ok()).collect::<Vec<_>>()
+            });
+            versions.collect()
+        })
     }
 
     /// A schema by its id; deleted ones too, since records may have been written with them.
     pub fn by_id(&self, id: SchemaId) -> Result<Arc<RegisteredSchema>, RegistryError> {
-        self.0.book.read().schema(id).ok_or(RegistryError::SchemaNotFound(id))
+        self.book(|book| book.schema(id)).ok_or(RegistryError::SchemaNotFound(id))
     }
 
     /// A schema by its GUID; deleted ones too.
     pub fn by_guid(&self, guid: Uuid) -> Result<Arc<RegisteredSchema>, RegistryError> {
-        self.0.book.read().by_guid(guid).ok_or(RegistryError::GuidNotFound(guid))
+        self.book(|book| book.by_guid(guid)).ok_or(RegistryError::GuidNotFound(guid))
     }
 
-    /// Subjects and versions that use a schema, sorted; deleted versions are left out.
-    pub fn usages(&self, id: SchemaId) -> Result<Vec<(String, i32)>, RegistryError> {
-        let book = self.0.book.read();
-        book.schema(id).ok_or(RegistryError::SchemaNotFound(id))?;
-        Ok(book.usages(id))
+    /// What was registered with a schema beside its text, by its id.
+    pub fn annotations(&self, id: SchemaId) -> Result<Arc<Annotations>, RegistryError> {
+        self.book(|book| book.known(id).map(|known| known.annotations.clone()))
+            .ok_or(RegistryError::SchemaNotFound(id))
     }
 
-    /// Soft delete, or the permanent one that must follow it. Returns the deleted versions.
-    pub fn delete_subject(&self, subject: &str, permanent: bool) -> Result<Vec<i32>, RegistryError> {
-        let _one_at_a_time = self.0.changing.lock();
-        let (entries, live) = {
-            let book = self.0.book.read();
-            let entries: Vec<Entry> = book.entries(subject).collect();
-            let live: Vec<Entry> = book.live(subject).collect();
-            for entry in &live {
-                check_unreferenced(&book, subject, entry.version)?;
-            }
-            (entries, live)
-        };
-        let subject = subject.to_owned();
-        if entries.is_empty() {
-            return Err(RegistryError::SubjectNotFound(subject));
-        }
-        match (permanent, live.is_empty()) {
-            (false, true) => Err(RegistryError::SoftDeleted { subject }),
-            (true, false) => Err(RegistryError::NotSoftDeleted { subject }),
-            (false, false) => self.delete(&subject, &live, false),
-            (true, true) => self.delete(&subject, &entries, true),
-        }
+    /// The highest id that was given.
+    pub fn last_id(&self) -> SchemaId {
+        self.book(Book::last_id)
     }
 
-    /// Deletes one version, softly or for good; the latter only after the former. Returns the deleted version.
-    pub fn delete_version(
-        &self,
-        subject: &str,
-        version: Version,
-        permanent: bool,
-    ) -> Result<i32, RegistryError> {
-        let _one_at_a_time = self.0.changing.lock();
-        let entry = {
-            let book = self.0.book.read();
-            let last = book.live(subject).last().or_else(|| book.entries(subject).last());
-            let last = last.ok_or_else(|| RegistryError::SubjectNotFound(subject.to_owned()))?;
-            let entry = match version {
-                Version::Latest => last,
-                Version::Number(number) => book
-                    .entries(subject)
-                    .find(|e| e.version == number)
-                    .ok_or_else(|| version_not_found(subject, number))?,
-            };
-            check_unreferenced(&book, subject, entry.version)?;
-            entry
-        };
-        let (subject, version) = (subject.to_owned(), entry.version);
-        match (permanent, entry.deleted) {
-            (false, true) => Err(RegistryError::VersionSoftDeleted { subject, version }),
-            (true, false) => Err(RegistryError::VersionNotSoftDeleted { subject, version }),
-            _ => self.delete(&subject, &[entry], permanent).map(|_| version),
-        }
+    /// Subjects and versions that use a schema, sorted; deleted versions only when asked.
+    pub fn usages(&self, id: SchemaId, deleted_too: bool) -> Result<Vec<(String, i32)>, RegistryError> {
+        self.book(|book| {
+            book.schema(id).ok_or(RegistryError::SchemaNotFound(id))?;
+            let usages = book.usages(id, deleted_too).into_iter();
+            Ok(usages.map(|(subject, version)| (self.full_name(&subject), version)).collect())
+        })
     }
 
-    /// Changes with every registration and deletion.
+    /// Whether any version of a subject, deleted ones included, has a schema: whether records may name it.
+    pub fn is_used_by(&self, id: SchemaId, subject: &str) -> bool {
+        self.book(|book| book.entries(subject).any(|entry| entry.id == id))
+    }
+
+    /// Ids of the schemas that refer to a version, ascending.
+    pub fn referenced_by(&self, subject: &str, version: Version) -> Result<Vec<SchemaId>, RegistryError> {
+        let found = self.version_among(subject, version, true)?;
+        Ok(self.book(|book| book.referrers(subject, found.version)))
+    }
+
+    /// Changes with every registration, deletion and setting.
     pub fn watch(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
-    }
-
-    /// Deletes entries in one transaction; the caller holds `changing`.
-    fn delete(&self, subject: &str, entries: &[Entry], permanent: bool) -> Result<Vec<i32>, RegistryError> {
-        let stored: Vec<StoredVersion> = entries
-            .iter()
-            .map(|e| StoredVersion {
-                subject: subject.to_owned(),
-                version: e.version,
-                id: e.id,
-                deleted: true,
-            })
-            .collect();
-        self.0.control.transact::<_, RegistryError>(|tx| {
-            for version in &stored {
-                if permanent {
-                    tx.delete(SUBJECTS, &version.key())?;
-                } else {
-                    tx.put_json(SUBJECTS, &version.key(), version)?;
-                }
-            }
-            Ok(())
-        })?;
-        let versions = stored.iter().map(|v| v.version).collect();
-        let mut book = self.0.book.write();
-        for version in stored {
-            if permanent { book.remove(&version.subject, version.version) } else { book.put(version) }
-        }
-        drop(book);
-        self.announce();
-        Ok(versions)
+        self.shared.changes.subscribe()
     }
 
     fn announce(&self) {
-        self.0.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.shared.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
-    /// Everything that can be wrong with a schema, before any lock is taken for long.
-    fn check(&self, schema: NewSchema) -> Result<Checked, RegistryError> {
-        let NewSchema { schema_type, schema, references } = schema;
-        let (identity, referenced, resolved) = {
-            let book = self.0.book.read();
-            let referenced = book.referenced(&references)?;
-            let identity = identity::of(schema_type, &schema, &references, &referenced)?;
-            let schema = Arc::new(RegisteredSchema { id: 0, schema_type, schema, references });
-            let resolved = resolved::resolve(&book, schema, &referenced);
-            (identity, referenced, resolved)
-        };
-        let resolved = resolved.and_then(|r| validity::check(&r).map(|()| r));
-        let resolved = resolved.map_err(|reason| RegistryError::InvalidSchema { reason })?;
-        Ok(Checked { resolved, referenced, identity })
+    /// Reads the book of the context.
+    fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+        read(self.shared.books.read().of(&self.context))
     }
-}
 
-fn version_not_found(subject: &str, version: i32) -> RegistryError {
-    RegistryError::VersionNotFound { subject: subject.to_owned(), version: version.to_string() }
+    fn subject_version(
+        &self,
+        book: &Book,
+        subject: &str,
+        entry: Entry,
+    ) -> Result<SubjectVersion, RegistryError> {
+        let known = book.known(entry.id).ok_or(RegistryError::SchemaNotFound(entry.id))?;
+        Ok(SubjectVersion {
+            subject: self.full_name(subject),
+            version: entry.version,
+            schema: known.schema.clone(),
+            annotations: known.annotations.clone(),
+            deleted: entry.deleted,
+        })
+    }
+
+    fn subject_not_found(&self, subject: &str) -> RegistryError {
+        RegistryError::SubjectNotFound(self.full_name(subject))
+    }
+
+    fn version_not_found(&self, subject: &str, version: i32) -> RegistryError {
+        RegistryError::VersionNotFound { subject: self.full_name(subject), version: version.to_string() }
+    }
 }
 
 fn check_subject(subject: &str) -> Result<(), RegistryError> {
@@ -296,18 +204,17 @@ fn check_subject(subject: &str) -> Result<(), RegistryError> {
         format!("it is longer than {SUBJECT_BYTES_MAX} bytes")
     } else if subject.chars().any(char::is_control) {
         "it has a control character".to_owned()
+    } else if subject.starts_with(":.") {
+        "what begins with `:.` names a context".to_owned()
+    } else if subject == "__GLOBAL" || subject == "__EMPTY" {
+        "the name is reserved".to_owned()
     } else {
         return Ok(());
     };
     Err(RegistryError::InvalidSubject { reason })
 }
 
-fn check_unreferenced(book: &Book, subject: &str, version: i32) -> Result<(), RegistryError> {
-    match book.referrer(subject, version) {
-        None => Ok(()),
-        Some(by) => Err(RegistryError::ReferenceExists { subject: subject.to_owned(), version, by }),
-    }
-}
-
+#[cfg(test)]
+mod settings_tests;
 #[cfg(test)]
 mod tests;

@@ -99,6 +99,12 @@ impl From<RegistryError> for RegistryFault {
         let message = base::fault::chain(&error);
         match error {
             RegistryError::SubjectNotFound(_) => Self::not_found(40401, message),
+            RegistryError::ContextNotFound(_) => Self::not_found(404, message),
+            RegistryError::Incompatible { .. } => Self::new(StatusCode::CONFLICT, 409, message),
+            RegistryError::InvalidVersion(_) => Self::invalid(42202, message),
+            RegistryError::NotPermitted { .. } => Self::invalid(42205, message),
+            RegistryError::IdDoesNotMatch { .. } => Self::invalid(42207, message),
+            RegistryError::ContextNotEmpty(_) => Self::invalid(42211, message),
             RegistryError::VersionNotFound { .. } => Self::not_found(40402, message),
             RegistryError::SchemaNotFound(_)
             | RegistryError::GuidNotFound(_)

@@ -7,23 +7,25 @@
 use std::sync::Arc;
 
 use queries::mode::{IcebergTopic, Section, Side, default_subject};
-use schemas::{NewSchema, SubjectVersion};
+use schemas::{Registration, SubjectVersion};
 use topics::TopicInfo;
 
 use crate::commands::CommandError;
 use crate::duties::Duties;
 use crate::materialize::{self, Trouble};
 
-/// Registers a schema; topics that follow the subject know it when this returns.
+/// Registers a schema; topics that follow the subject know it when this returns. `subject` may name a context; topics
+/// follow subjects of the default one.
 pub(crate) async fn register(
     duties: &Arc<Duties>,
     subject: &str,
-    schema: NewSchema,
+    schema: Registration,
 ) -> Result<SubjectVersion, CommandError> {
     let _changes = duties.changes.lock().await;
-    let (registry, name) = (duties.deps.registry.clone(), subject.to_owned());
+    let (registry, name) = duties.deps.registry.locate(subject)?;
+    let name = name.to_owned();
     let registered = duties.blocking(move || registry.register(&name, schema)).await?;
-    for info in &following(duties, subject) {
+    for info in &following(duties, &registered.subject) {
         let name = info.name.as_str();
         match materialize::prepare(duties, info).await {
             // It goes on waiting, or its status says what is wrong.

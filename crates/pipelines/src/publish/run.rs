@@ -228,7 +228,7 @@ impl Run<'_> {
             let schema = NewSchema { schema_type: SchemaType::Json, schema: text, references: Vec::new() };
             let duties = Arc::clone(self.duties);
             self.duties
-                .aside(async move { commands::schema::register(&duties, &subject, schema).await })
+                .aside(async move { commands::schema::register(&duties, &subject, schema.into()).await })
                 .await?;
         }
         Ok(hash)

@@ -39,10 +39,11 @@ impl Registry {
     /// A schema by its id, with all that it refers to; deleted ones too, since records may have been written with
     /// them.
     pub fn resolve(&self, id: SchemaId) -> Result<ResolvedSchema, RegistryError> {
-        let book = self.0.book.read();
-        let known = book.known(id).ok_or(RegistryError::SchemaNotFound(id))?;
-        resolve(&book, known.schema.clone(), &known.referenced)
-            .map_err(|reason| RegistryError::InvalidSchema { reason })
+        self.book(|book| {
+            let known = book.known(id).ok_or(RegistryError::SchemaNotFound(id))?;
+            resolve(book, known.schema.clone(), &known.referenced)
+                .map_err(|reason| RegistryError::InvalidSchema { reason })
+        })
     }
 }
 

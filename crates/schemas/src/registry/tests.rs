@@ -3,16 +3,16 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// A registry in a directory of its own, which is removed at the end.
-struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = std::env::temp_dir().join(format!("frazil-registry-{}", Uuid::new_v4()));
         std::fs::create_dir_all(&dir).expect("temporary directory");
         Self(dir)
     }
 
-    fn open(&self) -> Registry {
+    pub(super) fn open(&self) -> Registry {
         Registry::open(control(&self.0)).expect("open")
     }
 }
@@ -28,15 +28,15 @@ fn control(dir: &Path) -> storage::Control {
     storage::Control::open(&disk, &dir.join("control.redb")).expect("control store")
 }
 
-fn json(schema: &str) -> NewSchema {
+pub(super) fn json(schema: &str) -> NewSchema {
     NewSchema { schema_type: SchemaType::Json, schema: schema.into(), references: Vec::new() }
 }
 
-fn avro(schema: &str) -> NewSchema {
+pub(super) fn avro(schema: &str) -> NewSchema {
     NewSchema { schema_type: SchemaType::Avro, ..json(schema) }
 }
 
-fn field(name: &str) -> NewSchema {
+pub(super) fn field(name: &str) -> NewSchema {
     json(&format!(r#"{{"type":"object","properties":{{"{name}":{{"type":"integer"}}}}}}"#))
 }
 
@@ -55,7 +55,7 @@ fn ids_are_global_and_registering_is_idempotent() {
     let next = registry.register("a-value", field("y")).expect("second");
     assert_eq!((next.version, next.schema.id), (2, 2));
     assert_eq!(registry.lookup("a-value", &spaced).expect("lookup").version, 1);
-    assert_eq!(registry.usages(1).expect("usages"), [("a-value".into(), 1), ("b-value".into(), 1)]);
+    assert_eq!(registry.usages(1, false).expect("usages"), [("a-value".into(), 1), ("b-value".into(), 1)]);
     assert_eq!(registry.version("a-value", Version::Latest).expect("latest").version, 2);
     assert!(matches!(registry.lookup("c", &spaced), Err(RegistryError::SubjectNotFound(_))));
     let unknown = registry.lookup("b-value", &field("y"));

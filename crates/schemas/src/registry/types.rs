@@ -4,6 +4,7 @@
 //! Does not own: the registry's contents.
 //! Invariants: an error names the subject, version or place in the schema that it is about.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{ErrorKind, Fault, SchemaId};
@@ -16,6 +17,10 @@ pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 pub const SUBJECT_BYTES_MAX: usize = 1024;
 /// Most references of one schema.
 pub const REFERENCES_MAX: usize = 64;
+/// Most contexts.
+pub const CONTEXTS_MAX: usize = 1000;
+/// Longest metadata and rules of one schema, in bytes.
+pub const ANNOTATION_BYTES_MAX: usize = 64 << 10;
 
 /// Kind of schema, in Confluent's words (`AVRO` is the default there).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,19 +62,91 @@ impl RegisteredSchema {
     /// The schema's GUID (a version 8 UUID): a function of its type, text and references alone, so that it is the
     /// same in every registry that was given the same.
     pub fn guid(&self) -> Uuid {
-        let content = serde_json::json!([self.schema_type, self.schema, self.references]).to_string();
-        uuid::Builder::from_custom_bytes(xxhash_rust::xxh3::xxh3_128(content.as_bytes()).to_be_bytes())
-            .into_uuid()
+        guid(&serde_json::json!([self.schema_type, self.schema, self.references]))
+    }
+}
+
+fn guid(content: &serde_json::Value) -> Uuid {
+    let hash = xxhash_rust::xxh3::xxh3_128(content.to_string().as_bytes());
+    uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid()
+}
+
+/// What a schema was registered with beside its text. Kept and given back; rules are carried out by clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Annotations {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_set: Option<RuleSet>,
+}
+
+/// Confluent's metadata of a schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Tags by path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<BTreeMap<String, String>>,
+    /// Names of properties that are secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<Vec<String>>,
+}
+
+/// Confluent's rules of a schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleSet {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration_rules: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_rules: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding_rules: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
+}
+
+impl Annotations {
+    /// The GUID of a schema that has these.
+    pub fn guid_of(&self, schema: &RegisteredSchema) -> Uuid {
+        if *self == Self::default() {
+            return schema.guid();
+        }
+        let content = serde_json::json!([schema.schema_type, schema.schema, schema.references, self]);
+        guid(&content)
+    }
+
+    /// The value of a metadata property.
+    pub(crate) fn property(&self, name: Option<&str>) -> Option<&String> {
+        self.metadata.as_ref()?.properties.as_ref()?.get(name?)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), RegistryError> {
+        if *self != Self::default() && serde_json::json!(self).to_string().len() > ANNOTATION_BYTES_MAX {
+            let reason = format!("its metadata and rules are longer than {ANNOTATION_BYTES_MAX} bytes");
+            return Err(RegistryError::InvalidSchema { reason });
+        }
+        Ok(())
     }
 }
 
 /// One version of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectVersion {
+    /// Qualified with its context, unless that is the default one.
     pub subject: String,
     /// From 1.
     pub version: i32,
     pub schema: Arc<RegisteredSchema>,
+    pub annotations: Arc<Annotations>,
+    pub deleted: bool,
+}
+
+impl SubjectVersion {
+    /// See [`RegisteredSchema::guid`].
+    pub fn guid(&self) -> Uuid {
+        self.annotations.guid_of(&self.schema)
+    }
 }
 
 /// Which version of a subject.
@@ -107,6 +184,25 @@ pub enum RegistryError {
     /// Another schema refers to the version that should go (Confluent: 42206).
     #[error("Subject '{subject}' Version {version} is referred to by subject '{by}': delete that one first")]
     ReferenceExists { subject: String, version: i32, by: String },
+    #[error(
+        "Schema being registered is incompatible with an earlier schema for subject \"{subject}\", details: [{}]",
+        details.join(", ")
+    )]
+    Incompatible { subject: String, details: Vec<String> },
+    /// The mode does not allow it (Confluent: 42205).
+    #[error("{reason}")]
+    NotPermitted { reason: String },
+    /// An import whose id differs from the one that the schema has (Confluent: 42207).
+    #[error("{reason}")]
+    IdDoesNotMatch { reason: String },
+    #[error(
+        "The specified version '{0}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string \"latest\""
+    )]
+    InvalidVersion(String),
+    #[error("Context '{0}' not found.")]
+    ContextNotFound(String),
+    #[error("Context '{0}' is not empty: delete its subjects first, permanently")]
+    ContextNotEmpty(String),
     #[error("Invalid subject: {reason}")]
     InvalidSubject { reason: String },
     #[error("Invalid schema: {reason}")]
@@ -119,6 +215,7 @@ impl Fault for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::SubjectNotFound(_)
+            | Self::ContextNotFound(_)
             | Self::VersionNotFound { .. }
             | Self::SchemaNotFound(_)
             | Self::GuidNotFound(_)
@@ -127,8 +224,14 @@ impl Fault for RegistryError {
             | Self::NotSoftDeleted { .. }
             | Self::VersionSoftDeleted { .. }
             | Self::VersionNotSoftDeleted { .. }
-            | Self::ReferenceExists { .. } => ErrorKind::Conflict,
-            Self::InvalidSubject { .. } | Self::InvalidSchema { .. } => ErrorKind::Invalid,
+            | Self::ReferenceExists { .. }
+            | Self::Incompatible { .. }
+            | Self::NotPermitted { .. }
+            | Self::IdDoesNotMatch { .. }
+            | Self::ContextNotEmpty(_) => ErrorKind::Conflict,
+            Self::InvalidSubject { .. } | Self::InvalidSchema { .. } | Self::InvalidVersion(_) => {
+                ErrorKind::Invalid
+            }
             Self::Control(e) => e.kind(),
         }
     }
