@@ -9,8 +9,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
 
+mod registry;
 mod upkeep;
 
+pub use registry::{
+    ContextCommand, LevelCommand, ModeCommand, RegistryCommand, SchemaArgs, SchemaCommand, SchemaKind,
+    SubjectCommand,
+};
 pub use upkeep::{RefCommand, RollbackArgs, UpkeepCommand};
 
 /// A streaming lakehouse in one binary: Kafka in, Iceberg tables, SQL over both, results back as topics.
@@ -60,6 +65,9 @@ pub enum Command {
     /// Pipelines: list, delete
     #[command(subcommand, visible_alias = "pipelines")]
     Pipeline(PipelineCommand),
+    /// The schema registry: schemas, subjects, compatibility-level, mode, contexts
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// What runs, how far it is, what is wrong and what to type
     #[command(after_help = "Example:\n  frazil status -o json")]
     Status(OutputArgs),

@@ -6,6 +6,7 @@
 pub mod demo;
 pub mod pipeline;
 pub mod produce;
+pub mod registry;
 pub mod sql;
 pub mod status;
 pub mod table;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Topic(command) => topic::run(command, &remote()?).await,
         Command::Table(command) => table::run(command, &remote()?).await,
         Command::Pipeline(command) => pipeline::run(command, &remote()?).await,
+        Command::Registry(command) => registry::run(command, &remote()?).await,
         Command::Status(args) => status::run(args.output, &remote()?).await,
     }
 }

@@ -22,10 +22,20 @@ impl Http {
 
     /// Registers a JSON schema and returns its id.
     pub async fn register(&self, subject: &str, schema: &str) -> anyhow::Result<i64> {
-        let url = format!("{}/subjects/{}/versions", self.remote.registry, segment(subject));
-        let request = self.client.post(&url).json(&json!({"schemaType": "JSON", "schema": schema}));
-        let answer = ask("the schema registry", &url, request).await?;
-        answer["id"].as_i64().with_context(|| format!("{url} answered without an id: {answer}"))
+        let path = format!("/subjects/{}/versions", segment(subject));
+        let body = json!({"schemaType": "JSON", "schema": schema});
+        let answer = self.registry(Method::POST, &path, Some(body)).await?;
+        answer["id"].as_i64().with_context(|| format!("the registry answered without an id: {answer}"))
+    }
+
+    /// A request to the schema registry.
+    pub async fn registry(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.remote.registry);
+        let mut request = self.client.request(method, &url);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        ask("the schema registry", &url, request).await
     }
 
     /// What the node says about itself.
@@ -165,7 +175,7 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 /// A name as a segment of a path: everything but letters, digits and `-._~` as `%XX` (RFC 3986).
-fn segment(name: &str) -> String {
+pub(crate) fn segment(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {
