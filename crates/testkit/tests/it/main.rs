@@ -12,6 +12,7 @@ mod kill;
 mod limits;
 mod many_tables;
 mod power_cut;
+mod registry;
 mod round_trip;
 mod storm;
 mod transactions;
