@@ -104,7 +104,8 @@ pub(crate) async fn replay(
         let tried = round.run(!how.dry_run).await?;
         if !tried.unseen.is_empty() {
             again(&mut in_vain, table)?;
-            switches::note(duties, &info, &tried.unseen).await.map_err(|t| t.answer(info.name.as_str()))?;
+            let noted = switches::note(duties, &info, &tried.unseen, &round.stands()).await;
+            noted.map_err(|t| t.answer(info.name.as_str()))?;
             continue;
         }
         if !how.dry_run && tried.taken() > 0 {
