@@ -243,15 +243,8 @@ pub(crate) async fn act(
         TableAction::ExpireSnapshots { dry_run, older_than_ms, retain_last } => {
             let done =
                 tables.expire_snapshots(&ident, &Expire { dry_run, older_than_ms, retain_last }).await?;
-            let (snapshots, refs) = (done.snapshots, done.refs);
-            Ok(TableAnswer::Expired {
-                table,
-                dry_run,
-                snapshots,
-                refs,
-                snapshots_left: done.left,
-                files: done.files,
-            })
+            let (snapshots, refs, snapshots_left, files) = (done.snapshots, done.refs, done.left, done.files);
+            Ok(TableAnswer::Expired { table, dry_run, snapshots, refs, snapshots_left, files })
         }
         TableAction::RemoveOrphans { dry_run, min_age_ms } => {
             let found =
