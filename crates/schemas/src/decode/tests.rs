@@ -519,18 +519,17 @@ fn a_value_that_is_no_object_is_one_column() {
         let options = DecodeOptions { bare_name: Some("key".into()), ..DecodeOptions::default() };
         Decoder::new(&ResolvedSchema::alone(schema), &options).expect("a decoder")
     };
-    let decoder = bare(&json!({"type": ["integer", "null"], "maximum": 9}));
-    assert!(decoder.is_bare());
-    let decoded = decoder.decode(&[Some(b" 7 "), Some(b"null"), Some(b"10"), Some(b"\"x\""), Some(b"{}")]);
+    let one = bare(&json!({"type": ["integer", "null"], "maximum": 9}));
+    assert!(one.is_bare());
+    let decoded = one.decode(&[Some(b" 7 "), Some(b"null"), Some(b"10"), Some(b"\"x\""), Some(b"{}")]);
     assert_eq!(rows(&decoded), [r#"{"key":7}"#, "{}"]);
     assert_eq!(decoded.rejected.len(), 3);
     assert_eq!(decoded.rejected[1].message, "field `key`: expected an integer, found string \"x\"");
-    let decoder =
-        bare(&json!({"type": "array", "items": {"type": "string", "maxLength": 2, "minLength": 1}}));
-    let decoded = decoder.decode(&[Some(br#"["a"]"#), Some(br#"["abc"]"#)]);
+    let list = bare(&json!({"type": "array", "items": {"type": "string", "maxLength": 2, "minLength": 1}}));
+    let decoded = list.decode(&[Some(br#"["a"]"#), Some(br#"["abc"]"#)]);
     assert_eq!((rows(&decoded), decoded.rejected[0].row), (vec![r#"{"key":["a"]}"#.to_owned()], 1));
     assert!(!bare(&object(json!({"a": {"type": "string"}}))).is_bare());
-    assert!(super::tests::decoder(&json!({"type": "string"})).is_err(), "unless somebody wants it");
+    assert!(decoder(&json!({"type": "string"})).is_err(), "unless somebody wants it");
 }
 
 #[test]

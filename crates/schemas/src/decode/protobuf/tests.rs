@@ -67,7 +67,7 @@ fn types_map() {
     assert_eq!(decoder.columns().field(0).name(), "m", "in the order of the file");
     assert_eq!(
         decoder.columns().field(1).data_type().to_string(),
-        "List(Struct(\"x\": Utf8), field: 'element')"
+        "List(Struct(\"x\": Utf8, metadata: {\"protobuf.field\": \"M.N#1\"}), field: 'element')"
     );
 }
 
