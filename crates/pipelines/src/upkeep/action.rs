@@ -267,8 +267,7 @@ pub(crate) async fn act(
             Ok(TableAnswer::Manifests { table, snapshot_id, before, after })
         }
         TableAction::ReplayDlq { dry_run, limit } => {
-            let name = ident.name.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(&ident.name).to_owned();
-            let main = TableIdent { name, ..ident };
+            let main = main_of(&ident);
             Ok(TableAnswer::Replayed(replay::replay(duties, &main, How { dry_run, limit }).await?))
         }
         TableAction::Rollback { dry_run, to } => {
@@ -349,10 +348,15 @@ async fn compact(
     })
 }
 
+/// The table itself, also of its dead letters.
+fn main_of(ident: &TableIdent) -> TableIdent {
+    let name = ident.name.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(&ident.name).to_owned();
+    TableIdent { name, ..ident.clone() }
+}
+
 /// The task that feeds the table looks where it stands now.
 fn tell_feeder(duties: &Duties, ident: &TableIdent) {
-    let name = ident.name.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(&ident.name).to_owned();
-    let main = TableIdent { name, ..ident.clone() };
+    let main = main_of(ident);
     let fed = queries::mode::topic_of(&duties.deps.topics, &duties.deps.tables, &main);
     if let Some(link) = fed.and_then(|(info, _)| duties.table_link(info.id)) {
         link.look_again.notify_one();
