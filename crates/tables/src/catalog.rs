@@ -38,6 +38,7 @@ use crate::maintenance::Marks;
 use crate::manifests::LiveEntry;
 use crate::settings::Settings;
 use courtesy::Courtesy;
+use crate::turns::{Turn, Turns};
 use metadata_files::MetadataCache;
 
 pub use guests::TableChange;
@@ -167,6 +168,7 @@ struct Inner {
     manifests: Cache<LiveEntry>,
     lists: Cache<ManifestFile>,
     leases: Leases,
+    turns: Turns,
     marks: Marks,
     courtesy: Courtesy,
     /// When notes of finished requests were last looked through, milliseconds since 1970.
@@ -184,6 +186,7 @@ impl Tables {
             manifests: Cache::new(settings.manifest_cache_files_max),
             lists: Cache::new(settings.list_cache_manifests_max),
             leases: Leases::default(),
+            turns: Turns::default(),
             marks: Marks::default(),
             courtesy: Courtesy::default(),
             notes_pruned_ms: AtomicI64::new(0),
@@ -235,6 +238,11 @@ impl Tables {
 
     pub(crate) fn list_cache(&self) -> &Cache<ManifestFile> {
         &self.0.lists
+    }
+
+    /// Waits until an attempt to commit to a table meets no other one of this process.
+    pub(crate) async fn turn(&self, ident: &TableIdent) -> Turn {
+        self.0.turns.next(ident).await
     }
 
     pub(crate) fn lease(&self) -> Lease {

@@ -23,6 +23,7 @@ pub mod replay;
 pub mod sabotage;
 pub mod scan;
 pub mod settings;
+mod turns;
 pub mod writer;
 
 pub use catalog::{CatalogError, NewTable, SnapshotInfo, Table, TableIdent, Tables};

@@ -56,12 +56,11 @@ impl Tables {
             if unknown.is_some() && crate::sabotage::BLIND_RETRY.load(std::sync::atomic::Ordering::Relaxed) {
                 return self.append_blindly(ident, &staged, &advances).await;
             }
+            pause(attempt).await;
+            let _turn = self.turn(ident).await;
             let current = match table.take() {
                 Some(table) => Ok(table),
-                None => {
-                    pause(attempt).await;
-                    self.load(ident).await
-                }
+                None => self.load(ident).await,
             };
             let outcome = match current {
                 Ok(current) => {
@@ -197,6 +196,7 @@ impl Tables {
         let attempts = self.settings().commit_attempts.max(1);
         for attempt in 0..attempts {
             pause(attempt).await;
+            let _turn = self.turn(ident).await;
             let table = self.load(ident).await?;
             let metadata = &table.metadata;
             let Some(new) = evolved(metadata.current_schema(), metadata.last_column_id(), schema)? else {
@@ -237,6 +237,7 @@ impl Tables {
         let mut unknown = None;
         for attempt in 0..attempts {
             pause(attempt).await;
+            let _turn = self.turn(ident).await;
             let table = self.load(ident).await?;
             if made_by(&table.metadata, &change.commit_id).is_some() {
                 return Ok(table);

@@ -146,6 +146,8 @@ impl Tables {
         let (mut tried, mut unknown) = (Vec::new(), None);
         for attempt in 0..attempts {
             pause(attempt).await;
+            // Nobody waits for the first attempt; the others would lose to frequent appends again.
+            let _turn = if attempt > 0 { Some(self.turn(ident).await) } else { None };
             let table = self.load(ident).await?;
             if table.uuid() != planned_on.uuid() {
                 let why = format!("table {ident} was dropped and made again");

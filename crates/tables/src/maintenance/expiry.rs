@@ -52,6 +52,7 @@ impl Tables {
         let attempts = self.settings().commit_attempts.max(1);
         for attempt in 0..attempts {
             pause(attempt).await;
+            let _turn = if attempt > 0 { Some(self.turn(ident).await) } else { None };
             let table = self.load(ident).await?;
             let refs = refs_of(&table.metadata)?;
             let mut history = History::of(&table.metadata, refs.clone());
