@@ -3,6 +3,7 @@
 mod catalog_commits;
 mod compaction;
 mod evolution;
+mod filters;
 mod groups;
 mod guests;
 mod guide;
