@@ -50,6 +50,7 @@ pub enum Authentication {
 #[derive(Debug)]
 struct Broker {
     topics: topics::Topics,
+    registry: schemas::Registry,
     commands: pipelines::Commands,
     /// Host and port that clients are told to connect to.
     host: StrBytes,
@@ -109,6 +110,7 @@ pub fn serve(listener: TcpListener, listen: crate::Listen, limits: Limits, deps:
         request_bytes_max: limits.request_bytes_max,
         unsynced: ProduceGate::new(deps.topics.settings().unsynced_bytes_max),
         topics: deps.topics,
+        registry: deps.registry,
         commands: deps.commands,
         responses: deps.responses,
     });

@@ -19,6 +19,7 @@ mod contexts;
 mod deletion;
 mod forms;
 mod identity;
+mod record_name;
 mod registration;
 mod resolved;
 mod settings;

@@ -6,6 +6,7 @@ mod groups;
 mod hostile;
 mod records;
 mod sasl;
+mod schema_ids;
 mod transactions;
 mod upkeep;
 mod versions;
@@ -36,6 +37,7 @@ struct Node {
     addr: SocketAddr,
     access: ::access::Access,
     topics: ::topics::Topics,
+    registry: schemas::Registry,
     commands: pipelines::Commands,
     supervisor: Supervisor,
     dir: PathBuf,
@@ -103,7 +105,7 @@ impl Node {
             access: access.clone(),
             authentication,
             topics: topics.clone(),
-            registry,
+            registry: registry.clone(),
             tables,
             engine,
             commands: commands.clone(),
@@ -112,7 +114,7 @@ impl Node {
             responses: ResponseBudget::new(limits.response_bytes_max),
         };
         serve(listener, listen, limits, deps);
-        Self { addr, access, topics, commands, supervisor, dir }
+        Self { addr, access, topics, registry, commands, supervisor, dir }
     }
 
     async fn with_topic(name: &str, partitions: i32) -> Self {

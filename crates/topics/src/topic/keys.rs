@@ -10,6 +10,16 @@ const fn key(name: &'static str, default: &'static str, form: ConfigForm, doc: &
     ConfigKey { name, default, doc, form }
 }
 
+/// How the subject of a schema is named: Confluent's words, short and in full.
+const SUBJECT_STRATEGIES: &[&str] = &[
+    "TopicNameStrategy",
+    "RecordNameStrategy",
+    "TopicRecordNameStrategy",
+    "io.confluent.kafka.serializers.subject.TopicNameStrategy",
+    "io.confluent.kafka.serializers.subject.RecordNameStrategy",
+    "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy",
+];
+
 pub(super) const ALL: &[ConfigKey] = &[
     key(
         "cleanup.policy",
@@ -30,6 +40,30 @@ pub(super) const ALL: &[ConfigKey] = &[
         "3",
         ConfigForm::Int(-131_072, 22),
         "Kept for tools: see compression.type.",
+    ),
+    key(
+        "confluent.key.schema.validation",
+        "false",
+        ConfigForm::Boolean,
+        "Whether a record's key must name a schema of its subject; else its batch is refused.",
+    ),
+    key(
+        "confluent.key.subject.name.strategy",
+        "io.confluent.kafka.serializers.subject.TopicNameStrategy",
+        ConfigForm::Word(SUBJECT_STRATEGIES),
+        "Which subject that is: by topic, by record, or by both.",
+    ),
+    key(
+        "confluent.value.schema.validation",
+        "false",
+        ConfigForm::Boolean,
+        "Whether a record's value must name a schema of its subject; else its batch is refused.",
+    ),
+    key(
+        "confluent.value.subject.name.strategy",
+        "io.confluent.kafka.serializers.subject.TopicNameStrategy",
+        ConfigForm::Word(SUBJECT_STRATEGIES),
+        "Which subject that is: by topic, by record, or by both.",
     ),
     key(
         "delete.retention.ms",
@@ -166,6 +200,30 @@ pub(super) const ALL: &[ConfigKey] = &[
         "10000",
         ConfigForm::Long(0, i64::MAX),
         "How far the table may be behind the topic, ms.",
+    ),
+    key(
+        "redpanda.key.schema.id.validation",
+        "false",
+        ConfigForm::Boolean,
+        "Whether a record's key must name a schema of its subject; else its batch is refused.",
+    ),
+    key(
+        "redpanda.key.subject.name.strategy",
+        "TopicNameStrategy",
+        ConfigForm::Word(SUBJECT_STRATEGIES),
+        "Which subject that is: by topic, by record, or by both.",
+    ),
+    key(
+        "redpanda.value.schema.id.validation",
+        "false",
+        ConfigForm::Boolean,
+        "Whether a record's value must name a schema of its subject; else its batch is refused.",
+    ),
+    key(
+        "redpanda.value.subject.name.strategy",
+        "TopicNameStrategy",
+        ConfigForm::Word(SUBJECT_STRATEGIES),
+        "Which subject that is: by topic, by record, or by both.",
     ),
     key(
         "retention.bytes",

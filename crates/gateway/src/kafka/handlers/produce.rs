@@ -1,10 +1,13 @@
 //! Produce.
 //!
 //! Owns: acks, which batches a version of the request may carry, one result per partition.
-//! Does not own: checking batches, offsets, sequences, transactions, durability (topics).
+//! Does not own: checking batches, offsets, sequences, transactions, durability (topics); which schemas records may name
+//! (`validation`).
 //! Invariants: appends are submitted before `start` returns, in request order. acks=all is answered once the log says
 //! that the batches are durable, acks=1 once the kernel has them, acks=0 not at all: whoever asks for it waits for
 //! nothing, hears of refusals by losing the connection, and is still held back by the limit on unsynced bytes.
+
+mod validation;
 
 use std::sync::Arc;
 
@@ -47,8 +50,8 @@ enum Outcome {
 struct Refusal {
     code: Code,
     message: String,
-    /// The bad records of the batch, counted from 0.
-    records: Vec<i32>,
+    /// The bad records of the batch, counted from 0, with what is wrong with each.
+    records: Vec<(i32, String)>,
 }
 
 impl Refusal {
@@ -68,6 +71,8 @@ struct Sent {
 struct Batches {
     name: String,
     allowed: bool,
+    /// What the topic asks of schemas.
+    rules: Option<validation::Rules>,
     partitions: Vec<(i32, Option<Bytes>)>,
 }
 
@@ -94,7 +99,7 @@ pub(super) async fn start(
         })
     };
     let transactional_id = request.transactional_id.as_ref().map(|id| id.as_str().into());
-    let batches = take_apart(caller, request);
+    let batches = take_apart(caller, broker, request);
     let bytes =
         batches.iter().flat_map(|b| &b.partitions).map(|(_, b)| b.as_ref().map_or(0, Bytes::len)).sum();
     // The log keeps it until the batches are durable, so that no answer in line before this one keeps it longer.
@@ -102,8 +107,12 @@ pub(super) async fn start(
     let until = if acks == -1 { Until::Durable } else { Until::Written };
     let terms = Terms { until, transactional_id, hold: Some(Arc::new(hold)) };
     let sent = Sent { version: header.version, terms, refusal };
-    let topics = if batches.iter().flat_map(|b| &b.partitions).any(|(_, b)| is_compressed(b.as_ref())) {
-        // The log unpacks compressed batches to check them, which may take longer than other connections should wait.
+    let is_slow = |topic: &Batches| {
+        topic.rules.is_some() || topic.partitions.iter().any(|(_, b)| is_compressed(b.as_ref()))
+    };
+    let topics = if batches.iter().any(is_slow) {
+        // The log unpacks compressed batches to check them, and schemas are looked up for each record, which may take
+        // longer than other connections should wait.
         let broker = Arc::clone(broker);
         super::off_thread(move || append_all(&broker, batches, &sent)).await?
     } else {
@@ -120,12 +129,12 @@ fn is_compressed(batch: Option<&Bytes>) -> bool {
 }
 
 fn append_all(broker: &Broker, batches: Vec<Batches>, sent: &Sent) -> Vec<TopicBatches> {
-    let topics = batches.into_iter().map(|Batches { name, allowed, partitions }| {
+    let topics = batches.into_iter().map(|Batches { name, allowed, rules, partitions }| {
         let outcomes = partitions.into_iter().map(|(partition, records)| {
             let outcome = match &sent.refusal {
                 Some(refusal) => Outcome::Refused(refusal.clone()),
                 None if !allowed => Outcome::Refused(denied(Code::TopicAuthorizationFailed)),
-                None => append(broker, &name, partition, records, sent),
+                None => append(broker, (&name, partition), rules, records, sent),
             };
             (partition, outcome)
         });
@@ -136,11 +145,12 @@ fn append_all(broker: &Broker, batches: Vec<Batches>, sent: &Sent) -> Vec<TopicB
 
 /// Takes names and batches out of the decoded request and lets the rest go: a batch that is the last holder of its
 /// frame is patched in place by the log instead of being copied.
-fn take_apart(caller: &Caller, request: ProduceRequest) -> Vec<Batches> {
+fn take_apart(caller: &Caller, broker: &Broker, request: ProduceRequest) -> Vec<Batches> {
     let topics = request.topic_data.into_iter().map(|topic| {
         let partitions = topic.partition_data.into_iter().map(|p| (p.index, p.records));
         Batches {
             allowed: caller.may(Operation::Write, Resource::topic(&topic.name)),
+            rules: broker.topics.topic(&topic.name).and_then(|info| validation::Rules::of(&info.config)),
             name: topic.name.to_string(),
             partitions: partitions.collect(),
         }
@@ -152,7 +162,13 @@ fn denied(code: Code) -> Refusal {
     Refusal::new(code, &code.to_string())
 }
 
-fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, sent: &Sent) -> Outcome {
+fn append(
+    broker: &Broker,
+    (topic, partition): (&str, i32),
+    rules: Option<validation::Rules>,
+    records: Option<Bytes>,
+    sent: &Sent,
+) -> Outcome {
     let refused = |code, message| Outcome::Refused(Refusal::new(code, message));
     let Some(batch) = records.filter(|batch| !batch.is_empty()) else {
         return refused(Code::InvalidRecord, "no records were sent for this partition");
@@ -170,6 +186,9 @@ fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, 
             "a transactional batch needs the transactional.id in its request",
         );
     }
+    if let Some(refusal) = rules.and_then(|rules| validation::check(broker, rules, topic, &batch)) {
+        return Outcome::Refused(refusal);
+    }
     match broker.topics.append_on(sent.terms.clone(), topic, partition, batch) {
         Ok(pending) => Outcome::Pending(pending),
         Err(error) => {
@@ -184,12 +203,14 @@ fn append(broker: &Broker, topic: &str, partition: i32, records: Option<Bytes>, 
 
 fn failed(topic: &str, partition: i32, error: &AppendError) -> Refusal {
     tracing::debug!(topic, partition, %error, "append refused");
+    let message = base::fault::chain(error);
     let records = match error {
         AppendError::KeysMissing(records) => records.clone(),
         AppendError::InvalidRecord(_) => vec![0],
         _ => Vec::new(),
     };
-    Refusal { code: errors::append(error), message: base::fault::chain(error), records }
+    let records = records.into_iter().map(|record| (record, message.clone())).collect();
+    Refusal { code: errors::append(error), message, records }
 }
 
 /// Waits for everything submitted.
@@ -222,10 +243,10 @@ fn result(index: i32, outcome: Result<Appended, Refusal>) -> PartitionProduceRes
             .with_log_start_offset(appended.log_start),
         Err(Refusal { code, message, records }) => {
             // Clients fail these and send the others again, and print these messages rather than the batch's (KIP-467).
-            let records = records.into_iter().map(|record| {
+            let records = records.into_iter().map(|(record, wrong)| {
                 BatchIndexAndErrorMessage::default()
                     .with_batch_index(record)
-                    .with_batch_index_error_message(Some(text(&message)))
+                    .with_batch_index_error_message(Some(text(wrong)))
             });
             let records = records.collect();
             response
