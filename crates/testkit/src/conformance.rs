@@ -1,4 +1,4 @@
-//! Suites that others wrote for Kafka and for Iceberg, run against a node, and the kept lists of what they should come to.
+//! Suites that others wrote, run against a node, and the kept lists of what they should come to.
 //!
 //! Owns: starting the node that a suite needs, running the suite, comparing every result with the kept list.
 //! Does not own: fetching and building the suites (the test command does, and says by variables where they are).
@@ -11,6 +11,7 @@ pub mod java;
 pub mod kafka_python;
 pub mod librdkafka;
 pub mod rdkafka_crate;
+pub mod schemathesis;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -79,7 +80,10 @@ pub fn run(suite: &str, bench: &Bench, ids: &[String]) -> Result<bool> {
         "kafka-python" => (kafka_python::list()?, kafka_python::run(bench, ids)?),
         "java" => (java::list()?, java::run(bench, ids)?),
         "rck" => (iceberg_kit::list()?, iceberg_kit::run(bench, ids)?),
-        other => anyhow::bail!("no suite `{other}`: librdkafka, rdkafka, kafka-python, java, rck"),
+        "schemathesis" => (schemathesis::list()?, schemathesis::run(bench, ids)?),
+        other => {
+            anyhow::bail!("no suite `{other}`: librdkafka, rdkafka, kafka-python, java, rck, schemathesis")
+        }
     };
     // A whole run misses nothing that the list names.
     let differ = judge(suite, &expectations, &outcomes, ids.is_empty());

@@ -19,6 +19,7 @@ usage: cargo xtask conformance [SUITE [ID…]]
   kafka-python   kafka-python's integration tests; IDs are parts of names
   java           Kafka's command-line tools; IDs are the checks' names
   rck            Apache Iceberg's REST Compatibility Kit; IDs are parts of method names. It has tables below /tmp
+  schemathesis   requests made up from the registry's description; IDs are beginnings of paths
 
 Without SUITE all of them run. Each starts a node of its own from the debug build, prints a table, and compares every
 result with the kept list in crates/testkit/conformance: the command fails when one differs, for better or worse.
@@ -26,7 +27,7 @@ What is fetched and built lies in target/conformance, with the logs of the last 
 It needs, beside what the tests need, npm, a JDK and maven; missing ones are installed when it runs as root.
 ";
 
-const SUITES: &[&str] = &["librdkafka", "rdkafka", "kafka-python", "java", "rck"];
+const SUITES: &[&str] = &["librdkafka", "rdkafka", "kafka-python", "java", "rck", "schemathesis"];
 
 /// Runs one suite or all.
 pub(crate) fn run(suite_and_ids: &[&str]) -> Result<()> {
@@ -83,6 +84,9 @@ fn set_up(suite: &str, command: &mut Command) -> Result<()> {
             command.env("FRAZIL_ICEBERG_KIT", setup::iceberg_kit::jars()?);
         }
         "java" => set_kafka_path(command, &setup::kafka_tools::kafka_path()?),
+        "schemathesis" => {
+            command.env("FRAZIL_SCHEMATHESIS", setup::schemathesis::program()?);
+        }
         other => bail!("no suite `{other}`"),
     }
     Ok(())

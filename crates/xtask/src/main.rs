@@ -18,7 +18,8 @@ usage: cargo xtask <task>
 
   test [--long]   tidy, build, all tests, with real outside clients; --long adds the campaigns
   conformance [SUITE [ID…]]
-                  suites that others wrote, against a node: librdkafka, rdkafka, kafka-python, java, rck; all without SUITE
+                  suites that others wrote, against a node: librdkafka, rdkafka, kafka-python, java, rck,
+                  schemathesis; all without SUITE
   bench [ROWS]    builds for release and prints the figures of docs/benchmarks.md
   bench broker    the log beside Apache Kafka: the same loads by the same clients
   fuzz [--minutes N] [TARGET...]

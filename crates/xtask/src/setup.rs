@@ -11,6 +11,7 @@ pub(crate) mod librdkafka;
 pub(crate) mod python_suite;
 pub(crate) mod rdkafka_crate;
 pub(crate) mod spark;
+pub(crate) mod schemathesis;
 
 use std::fs;
 use std::path::{Path, PathBuf};

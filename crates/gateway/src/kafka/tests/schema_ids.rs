@@ -22,7 +22,7 @@ fn framed(id: i32) -> Vec<u8> {
     [&[0][..], &id.to_be_bytes(), b"payload"].concat()
 }
 
-fn batch_of(values: &[Option<Vec<u8>>], compression: ::topics::batch::Compression) -> bytes::Bytes {
+fn batch_of(values: &[Option<Vec<u8>>], compression: ::topics::batch::Compression) -> Bytes {
     let mut builder = ::topics::batch::BatchBuilder::new().compression(compression);
     for value in values {
         builder.push(1_700_000_000_000, Some(b"k"), value.as_deref(), &[]);
@@ -30,7 +30,7 @@ fn batch_of(values: &[Option<Vec<u8>>], compression: ::topics::batch::Compressio
     builder.build().unwrap()
 }
 
-async fn produce(client: &mut Client, topic: &str, batch: bytes::Bytes) -> (i16, Vec<(i32, String)>) {
+async fn produce(client: &mut Client, topic: &str, batch: Bytes) -> (i16, Vec<(i32, String)>) {
     let response: ProduceResponse = client.call(Api::Produce, 9, &produce_request(topic, 0, batch, -1)).await;
     let partition = &response.responses[0].partition_responses[0];
     let message = |m: &Option<StrBytes>| m.as_ref().map(|m| m.to_string()).unwrap_or_default();
