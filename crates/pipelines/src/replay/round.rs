@@ -88,11 +88,6 @@ impl<'a> Round<'a> {
         Ok(Self { duties, rows, table, dead, known, leaving, most: most.min(duties.settings.replay_records) })
     }
 
-    /// The offsets that the table has next.
-    pub(super) fn stands(&self) -> BTreeMap<PartitionId, Offset> {
-        self.known.iter().map(|(partition, offsets)| (*partition, offsets.end)).collect()
-    }
-
     /// Tries until all were looked at or a limit is reached; `stage`: the rows are written.
     pub(super) async fn run(&self, stage: bool) -> Result<Tried, CommandError> {
         let tables = &self.duties.deps.tables;

@@ -13,9 +13,8 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType}
 use base::{Offset, PartitionId};
 use topics::batch::{BatchBuilder, BatchView, RecordView};
 
-use super::inferred::Grown;
-use super::layout::Unseen;
-use super::part::Era;
+use super::layout::{Unseen, reject};
+use super::part::{Era, Misfit};
 use super::{RejectedRecord, TopicRows, metadata};
 
 /// Bytes of records that are decoded at once.
@@ -89,9 +88,7 @@ impl TopicRows {
                 views.push(record);
             }
             if retried.unseen.is_empty() {
-                let (found, grown) = self.retry_partition(partition, &views)?;
-                retried.partitions.push(found);
-                retried.unseen.grown = grown;
+                self.retry_partition(partition, &views, &mut retried.partitions)?;
             }
         }
         if !retried.unseen.is_empty() {
@@ -100,19 +97,39 @@ impl TopicRows {
         Ok(retried)
     }
 
-    /// With it the columns that these records need beside the present ones, where columns come from records.
+    /// Records of one partition. Those that have fields without a column are left: columns come with the log's records.
     fn retry_partition(
         &self,
         partition: PartitionId,
         views: &[RecordView<'_>],
-    ) -> Result<(Retried, Option<Grown>), String> {
+        retried: &mut Vec<Retried>,
+    ) -> Result<(), String> {
         let found = self.0.layout.rows(partition, views, Era::Newest);
-        let grown = found.unfit.and_then(|_| self.0.layout.grown(views.iter().copied()));
+        match views {
+            [record] if found.unfit.is_some() => {
+                let misfit = Misfit {
+                    row: 0,
+                    code: schemas::RejectCode::SchemaMismatch.as_str(),
+                    message: "it has fields that the table has no columns for yet".to_owned(),
+                    schema_id: None,
+                };
+                let rejected = vec![reject(partition, record, misfit)];
+                retried.push(Retried { partition, rows: None, offsets: Vec::new(), rejected });
+                return Ok(());
+            }
+            _ if found.unfit.is_some() => {
+                let (first, second) = views.split_at(views.len() / 2);
+                self.retry_partition(partition, first, retried)?;
+                return self.retry_partition(partition, second, retried);
+            }
+            _ => {}
+        }
         let offsets = match &found.batch {
             Some(rows) => offsets_of(rows)?,
             None => Vec::new(),
         };
-        Ok((Retried { partition, rows: found.batch, offsets, rejected: found.rejected }, grown))
+        retried.push(Retried { partition, rows: found.batch, offsets, rejected: found.rejected });
+        Ok(())
     }
 }
 

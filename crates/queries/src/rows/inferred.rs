@@ -14,7 +14,7 @@ use schemas::{Era, Inferred, Shape};
 use serde::{Deserialize, Serialize};
 use topics::batch::RecordView;
 
-use super::part::{self, Fitted, Misfit};
+use super::part::{Era as Holds, Fitted, Misfit};
 
 /// Eras of one topic after which its shape is closed: what is unknown then goes to the column `_extra`.
 const ERAS_MAX: usize = 1_000;
@@ -96,11 +96,11 @@ impl InferredSource {
         self.stored.starts(partition).filter(|start| *start > offset).min()
     }
 
-    /// Decodes records of one era, or of any with the newest one.
-    pub(super) fn fit(&self, partition: PartitionId, records: &[RecordView<'_>], era: part::Era) -> Fitted {
+    /// Decodes records of one era, or with the newest one.
+    pub(super) fn fit(&self, partition: PartitionId, records: &[RecordView<'_>], era: Holds) -> Fitted {
         let offset = match era {
-            part::Era::OfOffset => records.first().map_or(0, |record| record.offset),
-            part::Era::Newest => Offset::MAX,
+            Holds::OfOffset => records.first().map_or(0, |record| record.offset),
+            Holds::Newest => Offset::MAX,
         };
         let values: Vec<Option<&[u8]>> = records.iter().map(|record| record.value).collect();
         let rows = self.decoder.decode(self.stored.era(partition, offset), &values);

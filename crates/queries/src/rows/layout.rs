@@ -221,7 +221,7 @@ fn keep(fitted: &mut Fitted, rows: &[usize]) {
     fitted.rows.retain(|_| kept.next().unwrap_or(false));
 }
 
-fn reject(partition: PartitionId, record: &RecordView<'_>, misfit: Misfit) -> RejectedRecord {
+pub(super) fn reject(partition: PartitionId, record: &RecordView<'_>, misfit: Misfit) -> RejectedRecord {
     RejectedRecord {
         partition,
         offset: record.offset,
