@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use testkit::outside::{Companion, python};
-use testkit::process::ProcessNode;
+use testkit::process::{ProcessNode, http};
 
 use crate::world::World;
 
@@ -184,6 +184,10 @@ fn run(walk: &Walk) -> Result<()> {
     let lag = format!("redpanda.iceberg.target.lag.ms={COMMIT_INTERVAL_MS}");
     let mode = "redpanda.iceberg.mode=value_schema_id_prefix";
     world.frazil(&["topic", "create", walk.topic, "-p", "1", "-c", mode, "-c", &lag])?;
+    // One of the steps is nothing that a registry should let through.
+    let level = r#"{"compatibility":"NONE"}"#;
+    let (status, answer) = http(world.ports.registry(), "PUT", "/config", level)?;
+    ensure!(status == 200, "{status} {answer}");
     let (kafka, registry) = (world.ports.kafka().to_string(), world.ports.registry().to_string());
     let mut producer = Companion::start("evolve.py", &[&kafka, &registry, walk.topic, RATE])?;
     let mut seen = 0;

@@ -105,6 +105,8 @@ fn run(world: &World, block: &Block) -> Result<String> {
     let path = std::env::var("PATH")?;
     let output = command
         .env("PATH", format!("{}:{path}", world.path("bin").display()))
+        // What a page's configuration interpolates.
+        .env("ROOT_SECRET", "example")
         .env("FRAZIL_PORT_OFFSET", world.ports.offset.to_string())
         .current_dir(world.path("here"))
         .output()?;
@@ -146,7 +148,9 @@ fn check_page(name: &str) -> Result<()> {
                 }
                 let path = world.path("here").join("example.yaml");
                 std::fs::write(&path, text)?;
-                world.frazil(&["validate", &path.display().to_string()]).with_context(|| at)?;
+                let validate =
+                    Block { language: "sh".into(), line: 0, text: format!("frazil validate {path:?}") };
+                run(&world, &validate).with_context(|| at)?;
             }
             _ => {}
         }
@@ -164,6 +168,16 @@ fn topics_as_tables() -> Result<()> {
 #[test]
 fn table_maintenance() -> Result<()> {
     check_page("table-maintenance")
+}
+
+#[test]
+fn catalog() -> Result<()> {
+    check_page("catalog")
+}
+
+#[test]
+fn schema_registry() -> Result<()> {
+    check_page("schema-registry")
 }
 
 #[test]

@@ -129,7 +129,11 @@ impl Case {
             ensure!(row[0]["offset"] == offset, "offset {} at {offset}", row[0]["offset"]);
             for (index, value) in columns.as_array().context("columns")?.iter().enumerate() {
                 let (name, kind) = &self.columns[index];
-                let found = &row[index + 1];
+                let found = &match row[index + 1].as_str() {
+                    // Some print a UUID as text, some its bytes.
+                    Some(text) if kind == "uuid" => json!(text.replace('-', "")),
+                    _ => row[index + 1].clone(),
+                };
                 let empty = value.is_null() && found == &json!([]) && loses_nulls(engine, kind);
                 ensure!(found == value || empty, "row {offset}: {name} is {found}\nnot {value}");
             }

@@ -160,7 +160,7 @@ fn times() -> Vec<Case> {
 }
 
 /// Iceberg's type of UUIDs.
-const UUID: &str = "fixed[16]";
+const UUID: &str = "uuid";
 
 fn nested() -> Vec<Case> {
     let pair = json!({"type": "record", "name": "Pair", "fields": [
