@@ -37,8 +37,8 @@ use crate::leases::{Lease, Leases};
 use crate::maintenance::Marks;
 use crate::manifests::LiveEntry;
 use crate::settings::Settings;
-use courtesy::Courtesy;
 use crate::turns::{Turn, Turns};
+use courtesy::Courtesy;
 use metadata_files::MetadataCache;
 
 pub use guests::TableChange;

@@ -10,8 +10,8 @@ pub(crate) mod kafka_tools;
 pub(crate) mod librdkafka;
 pub(crate) mod python_suite;
 pub(crate) mod rdkafka_crate;
-pub(crate) mod spark;
 pub(crate) mod schemathesis;
+pub(crate) mod spark;
 
 use std::fs;
 use std::path::{Path, PathBuf};

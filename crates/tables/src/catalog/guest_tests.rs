@@ -312,6 +312,9 @@ async fn tables_of_topics_keep_their_progress() {
     let progress = f.tables.load(&table.ident).await.expect("load").progress().expect("progress");
     f.append(&table.ident, 3, 5).await;
     assert_ne!(f.tables.load(&table.ident).await.expect("load").progress().expect("progress"), progress);
+    let wishes = json!({"frazil.table.compaction.enabled": "false", "frazil.table.sort.order": "id"});
+    let wishes = json!([{"action": "set-properties", "updates": wishes}]);
+    commit(&f, &table, json!([]), wishes).await.expect("switches of maintenance are for everybody");
     let free = json!([{"action": "set-properties", "updates": {"frazil.protected": "false"}}]);
     commit(&f, &table, json!([]), free).await.expect("unprotected");
     f.tables.drop_of_guest(&table.ident, true, &Once::default()).await.expect("drop");

@@ -12,7 +12,8 @@ use iceberg::spec::{FormatVersion, MAIN_BRANCH, Snapshot, TableMetadata};
 use super::{CatalogError, Table, Tables};
 use crate::commit::CommitError;
 use crate::commit::facts::ancestors;
-use crate::maintenance::PARTITION_BY;
+use crate::maintenance::sort::SORT_ORDER;
+use crate::maintenance::{PARTITION_BY, switches};
 use crate::progress::PROGRESS_KEY;
 
 /// Properties and summary entries that belong to this program.
@@ -71,8 +72,12 @@ pub(super) fn check_properties<'a>(
     Ok(())
 }
 
+/// Properties of this program that are a matter of taste: whoever may change the table may set them, from any engine.
+const WISHES: [&str; 6] =
+    [PROTECTED, switches::COMPACTION, switches::EXPIRY, switches::MANIFESTS, switches::ORPHANS, SORT_ORDER];
+
 fn check_key(key: &str) -> Result<(), CatalogError> {
-    if key.starts_with(OURS) && key != PROTECTED {
+    if key.starts_with(OURS) && !WISHES.contains(&key) {
         let why = format!("property {key} belongs to frazil and cannot be changed through the catalog");
         return Err(CatalogError::Forbidden(why));
     }

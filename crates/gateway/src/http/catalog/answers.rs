@@ -103,8 +103,9 @@ fn from_token(token: &str) -> Result<Option<String>, RestFault> {
         return Ok(None);
     }
     let pairs = token.as_bytes().chunks(2).map(|pair| {
-        let digits = std::str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
-        u8::from_str_radix(digits, 16).ok()
+        // A sign is no digit, though numbers are parsed with one.
+        let is_byte = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
+        u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|_| is_byte)?, 16).ok()
     });
     let name = pairs.collect::<Option<Vec<u8>>>().and_then(|bytes| String::from_utf8(bytes).ok());
     name.map(Some).ok_or_else(|| RestFault::bad(format!("pageToken `{token}` is none that was given out")))
