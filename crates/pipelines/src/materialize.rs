@@ -22,7 +22,7 @@ mod trouble;
 
 pub(crate) use accounting::offsets_in;
 pub use accounting::{BACKFILL, DEAD_LETTERS, DROPPED, DROPPED_OFFSETS, SKIPPED};
-pub(crate) use check::check_topic;
+pub(crate) use check::{check_partitioning, check_topic};
 pub(crate) use link::{CommitRequest, Link, State};
 pub(crate) use prepare::prepare;
 pub(crate) use resume::resume;

@@ -34,6 +34,11 @@ pub fn parse(text: &str, schema: &Schema) -> Result<UnboundPartitionSpec, Catalo
     Ok(builder.build())
 }
 
+/// Whether a table with these columns could be partitioned by `text`; the error says why not.
+pub fn accepts(text: &str, columns: &arrow::datatypes::SchemaRef) -> Result<(), CatalogError> {
+    parse(text, &crate::columns::iceberg_schema(columns)?).map(drop)
+}
+
 /// The items between the outer parentheses, which may be left out.
 fn split(text: &str) -> Result<Vec<&str>, String> {
     let inner = text.trim();

@@ -27,6 +27,7 @@ pub(crate) async fn create(duties: &Arc<Duties>, topic: NewTopic) -> Result<Arc<
     check(duties, &imagined)?;
     if duties.deps.topics.topic(&topic.name).is_none() {
         materialize::check_topic(duties, &imagined).await?;
+        materialize::check_partitioning(duties, &imagined).await?;
     }
     let topics = duties.deps.topics.clone();
     let info = duties.blocking(move || topics.create(topic)).await?;
@@ -51,6 +52,13 @@ pub(crate) async fn alter(
     check(duties, &after)?;
     let partitioned = changes_of_table(duties, &before, &after).await?;
     materialize::check_topic(duties, &after).await?;
+    let says = |info: &TopicInfo| {
+        ["redpanda.iceberg.mode", "redpanda.iceberg.partition.spec"]
+            .map(|p| info.config.get(p).map(str::to_owned))
+    };
+    if says(&before) != says(&after) {
+        materialize::check_partitioning(duties, &after).await?;
+    }
     let (topics, owned, changes) = (duties.deps.topics.clone(), name.to_owned(), changes.to_vec());
     let info = duties.blocking(move || topics.alter_config(&owned, &changes)).await?;
     if let Some((ident, spec)) = partitioned {

@@ -226,3 +226,28 @@ async fn a_topic_takes_over_a_table_that_is_there() {
     assert!(status.message.expect("message").contains("column id"));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_spec_that_no_table_could_have_is_refused_at_once() {
+    const SPEC: &str = "redpanda.iceberg.partition.spec";
+    let dir = TempDir::new();
+    let node = Node::start(dir.path()).await;
+    node.schema("t", &[("id", "integer")]).await;
+    let with = |spec: &str| topics::NewTopic {
+        name: "t".into(),
+        partitions: Some(1),
+        config: [("redpanda.iceberg.mode", "value_schema_latest"), (SPEC, spec)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    };
+    let refused =
+        node.commands.create_topic(with("(day(at))")).await.expect_err("no such column").to_string();
+    assert!(refused.contains("no column `at`; it has"), "{refused}");
+    node.commands.create_topic(with("(id)")).await.expect("create");
+    let change = |spec: &str| [(SPEC.to_owned(), Some(spec.to_owned()))];
+    let refused =
+        node.commands.alter_topic("t", &change("(hour(id))")).await.expect_err("no time").to_string();
+    assert!(refused.contains("hour(id)"), "{refused}");
+    node.commands.alter_topic("t", &change("(bucket(4, id))")).await.expect("alter");
+    node.stop().await;
+}

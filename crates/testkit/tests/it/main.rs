@@ -15,6 +15,7 @@ mod many_tables;
 mod power_cut;
 mod registry;
 mod round_trip;
+mod stalled;
 mod storm;
 mod transactions;
 mod types;
