@@ -133,6 +133,17 @@ impl LocalStore {
         .await
     }
 
+    /// A new file in `dir` that is no object yet.
+    async fn temporary(&self, dir: PathBuf) -> Result<(Arc<dyn DiskFile>, PathBuf)> {
+        let store = self.clone();
+        self.blocking(move |disk| {
+            let path = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
+            let file = store.make_dir(&dir).and_then(|()| disk.open(&path, OpenMode::CreateNew));
+            file.map(|file| (file, path)).map_err(|e| failed(&dir, e))
+        })
+        .await
+    }
+
     /// Runs blocking work off the async threads.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -223,18 +234,8 @@ impl ObjectStore for LocalStore {
         _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let path = self.file_path(location)?;
-        let dir = path.parent().map(FilePath::to_owned).unwrap_or_default();
-        let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
-        let name = temporary.clone();
-        let store = self.clone();
-        let file = self
-            .blocking(move |disk| {
-                store
-                    .make_dir(&dir)
-                    .and_then(|()| disk.open(&name, OpenMode::CreateNew))
-                    .map_err(|e| failed(&name, e))
-            })
-            .await?;
+        let (file, temporary) =
+            self.temporary(path.parent().map(FilePath::to_owned).unwrap_or_default()).await?;
         Ok(Box::new(Upload { store: self.clone(), file, temporary, path, end: Mutex::new(0) }))
     }
 
@@ -359,17 +360,7 @@ pub(super) struct Growing {
 impl LocalStore {
     /// Begins an object in a directory.
     pub(super) async fn grow(&self, directory: &Path) -> Result<Growing> {
-        let dir = self.file_path(directory)?;
-        let temporary = dir.join(format!("{TEMPORARY}{}", Uuid::new_v4()));
-        let (store, name) = (self.clone(), temporary.clone());
-        let file = self
-            .blocking(move |disk| {
-                store
-                    .make_dir(&dir)
-                    .and_then(|()| disk.open(&name, OpenMode::CreateNew))
-                    .map_err(|e| failed(&name, e))
-            })
-            .await?;
+        let (file, temporary) = self.temporary(self.file_path(directory)?).await?;
         Ok(Growing { store: self.clone(), file, temporary, end: 0, writing: None })
     }
 }
