@@ -468,24 +468,22 @@ impl Materializer {
             Rest::UntilRecords => self.marks(),
             _ => Vec::new(),
         };
-        loop {
-            tokio::select! {
-                () = sleep_until(until), if until.is_some() => return true,
-                () = self.link.look_again.notified() => return true,
-                () = any_changed(&mut marks) => {
-                    // Looking costs something: not at every record.
-                    tokio::time::sleep(self.duties.settings.size_check).await;
-                    return true;
-                }
-                Ok(()) = self.topic_changes.changed(), if until.is_none() => return true,
-                Ok(()) = self.schema_changes.changed(), if until.is_none() => return true,
-                // Somebody asks: an attempt is made at once and its outcome is the answer.
-                Some(request) = self.requests.recv() => {
-                    self.asked.push(request);
-                    return true;
-                }
-                () = self.shutdown.requested() => return false,
+        tokio::select! {
+            () = sleep_until(until), if until.is_some() => true,
+            () = self.link.look_again.notified() => true,
+            () = any_changed(&mut marks) => {
+                // Looking costs something: not at every record.
+                tokio::time::sleep(self.duties.settings.size_check).await;
+                true
             }
+            Ok(()) = self.topic_changes.changed(), if until.is_none() => true,
+            Ok(()) = self.schema_changes.changed(), if until.is_none() => true,
+            // Somebody asks: an attempt is made at once and its outcome is the answer.
+            Some(request) = self.requests.recv() => {
+                self.asked.push(request);
+                true
+            }
+            () = self.shutdown.requested() => false,
         }
     }
 }

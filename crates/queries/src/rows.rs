@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use base::{Offset, PartitionId, SchemaId, TopicId};
 use schemas::decode::protobuf_message;
-use schemas::{DecodeOptions, Decoder};
+use schemas::{DecodeOptions, Decoder, ResolvedSchema};
 use serde::{Deserialize, Serialize};
 use tables::Fates;
 
@@ -414,7 +414,15 @@ pub fn compile(
         _ => None,
     };
     let schema = registry.resolve(id).map_err(|error| error.to_string())?;
-    Decoder::new(&schema, &options(protobuf_name, side)).map_err(|error| error.to_string())
+    decoder(&schema, &options(protobuf_name, side))
+}
+
+/// A schema whose columns no table could have is as unusable as one that gives none: its records are dead letters, and the
+/// table goes on.
+fn decoder(schema: &ResolvedSchema, options: &DecodeOptions) -> Result<Decoder, String> {
+    let decoder = Decoder::new(schema, options).map_err(|error| error.to_string())?;
+    tables::columns::iceberg_schema(decoder.columns()).map_err(|error| error.to_string())?;
+    Ok(decoder)
 }
 
 /// A key may be a single value, whose column is `redpanda.key` itself.
@@ -428,7 +436,7 @@ fn compile_named(registry: &schemas::Registry, named: &RecordSchema, side: Side)
         true => None,
         false => Some(protobuf_message(&schema, &named.indexes).map_err(|error| error.to_string())?),
     };
-    Decoder::new(&schema, &options(protobuf_name, side)).map_err(|error| error.to_string())
+    decoder(&schema, &options(protobuf_name, side))
 }
 
 fn switches_of(topics: &topics::Topics, topic: &topics::TopicInfo) -> Result<SchemaSwitches, RowsError> {

@@ -199,22 +199,31 @@ impl ClusterClient {
         delete: &[String],
         dry_run: bool,
     ) -> Result<(), ClusterError> {
-        let stored = self.describe(name).await?.config.into_iter();
-        let mut all: BTreeMap<_, _> = stored
-            .filter(|config| config.source == ConfigSource::Topic && !delete.contains(&config.name))
-            .filter_map(|config| Some((config.name, config.value?)))
-            .collect();
+        let before = self.stored_config(name).await?;
+        let mut all = before.clone();
+        all.retain(|key, _| !delete.contains(key));
         all.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
         let mut change = AlterConfig::new(ResourceSpecifier::Topic(name));
         for (key, value) in &all {
             change = change.set(key, value);
         }
         let options = self.admin_options().validate_only(dry_run);
-        let answers = self.admin()?.alter_configs([&change], &options).await.map_err(|e| self.failed(e))?;
-        let answers = answers
-            .into_iter()
-            .map(|a| a.map(|_| name.to_owned()).map_err(|(_, code)| (name.to_owned(), code)));
-        self.first_answer(answers.collect(), name)
+        self.admin()?.alter_configs([&change], &options).await.map_err(|e| self.failed(e))?;
+        if dry_run || all == before {
+            return Ok(());
+        }
+        // The client library passes a refusal over in silence.
+        match self.stored_config(name).await? == before {
+            true => Err(ClusterError::Unchanged(name.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// The properties that a topic has of its own.
+    async fn stored_config(&self, name: &str) -> Result<BTreeMap<String, String>, ClusterError> {
+        let stored = self.describe(name).await?.config.into_iter();
+        let own = stored.filter(|config| config.source == ConfigSource::Topic);
+        Ok(own.filter_map(|config| Some((config.name, config.value?))).collect())
     }
 
     /// A producer that waits for acks=all.

@@ -66,6 +66,8 @@ async fn alter_config(client: &ClusterClient, args: AlterConfigArgs) -> anyhow::
         return Err(Usage(format!("property `{both}` is both set and deleted")).into());
     }
     for name in args.topics {
+        // Brokers say why they refuse; the client library does not pass it on.
+        crate::properties::check(&name, &config).map_err(|reason| anyhow::anyhow!("{name}: {reason}"))?;
         match client.alter_topic(&name, &config, &args.delete, args.dry).await {
             Ok(()) if args.dry => println!("{name}: can be changed"),
             Ok(()) => println!("{name}: changed"),

@@ -1,5 +1,7 @@
 //! Schemas that come late, change, or do not fit.
 
+use schemas::{NewSchema, SchemaType};
+
 use crate::node::{Node, TempDir};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,4 +221,32 @@ async fn columns_widen_and_are_renamed_and_old_files_are_read_as_new_ones() {
     assert_eq!(both, [[None, Some(1)], [None, Some(1 << 40)], [Some(4), Some(3)]]);
     assert_eq!(node.status("t").await.message, None);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_can_be_no_columns_stops_nothing() {
+    for name in ["", "a\nb", "o.x"] {
+        let dir = TempDir::new();
+        let node = Node::start(dir.path()).await;
+        node.schema("t", &[("id", "integer")]).await;
+        node.table("t", 1, &[]).await;
+        node.produce("t", 0, &[r#"{"id":0}"#]).await;
+        node.commit("t").await;
+        let schema = serde_json::json!({"type": "object", "properties": {
+            "id": {"type": "integer"},
+            "o": {"type": "object", "properties": {"x": {"type": "string"}}},
+            (name): {"type": "string"},
+        }});
+        let new =
+            NewSchema { schema_type: SchemaType::Json, schema: schema.to_string(), references: Vec::new() };
+        node.commands.register_schema("t-value", new).await.expect("register");
+        node.produce("t", 0, &[r#"{"id":1}"#]).await;
+        node.commit("t").await;
+        assert_eq!(node.dead_letters("t").await, [(0, 1)], "{name:?}");
+        node.schema("t", &[("id", "integer"), ("more", "integer")]).await;
+        node.produce("t", 0, &[r#"{"id":2}"#]).await;
+        node.commit("t").await;
+        assert_eq!(node.rows("t").await, [(0, 0, 0), (0, 2, 2)], "{name:?}");
+        node.stop().await;
+    }
 }

@@ -312,6 +312,36 @@ async fn tables_of_topics_keep_their_progress() {
     let progress = f.tables.load(&table.ident).await.expect("load").progress().expect("progress");
     f.append(&table.ident, 3, 5).await;
     assert_ne!(f.tables.load(&table.ident).await.expect("load").progress().expect("progress"), progress);
+    let back =
+        json!([{"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": head}]);
+    let error = commit(&f, &table, json!([]), back).await.expect_err("moved back");
+    assert!(is_forbidden(&error), "{error}");
+    let columns = serde_json::to_value(table.metadata.current_schema()).expect("json");
+    let fields = columns["fields"].as_array().expect("fields").clone();
+    let with = |fields: Vec<Value>| {
+        let mut columns = columns.clone();
+        columns["fields"] = fields.into();
+        json!([
+            {"action": "add-schema", "schema": columns},
+            {"action": "set-current-schema", "schema-id": -1}
+        ])
+    };
+    let mut renamed = fields.clone();
+    renamed[0]["name"] = "renamed".into();
+    for (what, fields) in [("drop a column", fields[1..].to_vec()), ("rename one", renamed)] {
+        let error = commit(&f, &table, json!([]), with(fields)).await.expect_err(what);
+        assert!(is_forbidden(&error), "{what}: {error}");
+    }
+    let mut required = fields.clone();
+    required.push(json!({"id": 900, "name": "more", "required": true, "type": "long"}));
+    let error = commit(&f, &table, json!([]), with(required)).await.expect_err("a required column");
+    assert!(is_forbidden(&error), "{error}");
+    let mut more = fields.clone();
+    more.push(json!({"id": 900, "name": "more", "required": false, "type": "long"}));
+    commit(&f, &table, json!([]), with(more)).await.expect("guests may add columns");
+    let back = json!([{"action": "set-current-schema", "schema-id": table.metadata.current_schema_id()}]);
+    let error = commit(&f, &table, json!([]), back).await.expect_err("an older schema drops columns");
+    assert!(is_forbidden(&error), "{error}");
     let wishes = json!({"frazil.table.compaction.enabled": "false", "frazil.table.sort.order": "id"});
     let wishes = json!([{"action": "set-properties", "updates": wishes}]);
     commit(&f, &table, json!([]), wishes).await.expect("switches of maintenance are for everybody");

@@ -7,7 +7,7 @@
 //! longer commit to.
 
 use iceberg::TableUpdate;
-use iceberg::spec::{FormatVersion, MAIN_BRANCH, Snapshot, TableMetadata};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, NestedFieldRef, Schema, Snapshot, TableMetadata, Type};
 
 use super::{CatalogError, Table, Tables};
 use crate::commit::CommitError;
@@ -154,6 +154,70 @@ impl Tables {
 }
 
 /// What a table that this program feeds must keep.
+/// Whether the snapshot is there already, and not ahead of main's head.
+fn moves_back(current: &TableMetadata, snapshot_id: i64) -> bool {
+    let head = current.current_snapshot_id();
+    if head == Some(snapshot_id) {
+        return false;
+    }
+    let mut at = current.snapshot_by_id(snapshot_id);
+    // One that this commit adds is not there yet. A parent chain is no longer than the list of snapshots.
+    let is_there = at.is_some();
+    for _ in 0..current.snapshots().len() {
+        match at {
+            Some(snapshot) if Some(snapshot.snapshot_id()) == head => return false,
+            Some(snapshot) => at = snapshot.parent_snapshot_id().and_then(|id| current.snapshot_by_id(id)),
+            None => break,
+        }
+    }
+    is_there
+}
+
+/// Columns come from the topic and are written by it: a guest may add others. One that is gone, or has another name or
+/// type, would take values that are there, and those that come, out of sight.
+fn check_columns(current: &TableMetadata, new: &Schema) -> Result<(), CommitError> {
+    let old = current.current_schema();
+    let mut added: Vec<&NestedFieldRef> = new.as_struct().fields().iter().collect();
+    while let Some(field) = added.pop() {
+        if field.required && old.field_by_id(field.id).is_none() {
+            let name = &field.name;
+            return Err(forbidden(format!(
+                "column {name} is required, and the table's topic would write rows without it: make it optional"
+            )));
+        }
+        if let Type::Struct(inner) = field.field_type.as_ref() {
+            added.extend(inner.fields());
+        }
+    }
+    let mut rest: Vec<&NestedFieldRef> = old.as_struct().fields().iter().collect();
+    while let Some(field) = rest.pop() {
+        let name = old.name_by_field_id(field.id).unwrap_or(&field.name);
+        let same_type = |other: &NestedFieldRef| match (field.field_type.as_ref(), other.field_type.as_ref())
+        {
+            (Type::Primitive(a), Type::Primitive(b)) => a == b,
+            (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        };
+        let stays = new.field_by_id(field.id).is_some_and(|other| {
+            new.name_by_field_id(field.id) == Some(name)
+                && same_type(other)
+                && (field.required || !other.required)
+        });
+        if !stays {
+            return Err(forbidden(format!(
+                "column {name} is written from the table's topic and stays as it is: change the topic's schema (guests may add \
+                 columns), or set the table's property {PROTECTED} to false first"
+            )));
+        }
+        match field.field_type.as_ref() {
+            Type::Struct(inner) => rest.extend(inner.fields()),
+            Type::List(list) => rest.push(&list.element_field),
+            Type::Map(map) => rest.extend([&map.key_field, &map.value_field]),
+            Type::Primitive(_) => {}
+        }
+    }
+    Ok(())
+}
+
 fn check_on_own(current: &TableMetadata, update: &TableUpdate) -> Result<(), CommitError> {
     match update {
         TableUpdate::RemoveSnapshots { snapshot_ids } => match carrier(current) {
@@ -162,6 +226,16 @@ fn check_on_own(current: &TableMetadata, update: &TableUpdate) -> Result<(), Com
             ))),
             _ => Ok(()),
         },
+        TableUpdate::SetSnapshotRef { ref_name, reference }
+            if ref_name == MAIN_BRANCH
+                && is_protected(current)
+                && moves_back(current, reference.snapshot_id) =>
+        {
+            Err(forbidden(format!(
+                "the table is written from its topic and is moved back with `frazil table rollback`, which knows what lies \
+                 nowhere else; or set its property {PROTECTED} to false first"
+            )))
+        }
         TableUpdate::RemoveSnapshotRef { ref_name } if ref_name == MAIN_BRANCH && is_protected(current) => {
             Err(forbidden(format!(
                 "the table is written from its topic: its rows cannot be taken away by replacing it (property {PROTECTED})"
@@ -169,6 +243,11 @@ fn check_on_own(current: &TableMetadata, update: &TableUpdate) -> Result<(), Com
         }
         TableUpdate::UpgradeFormatVersion { format_version } if *format_version > FormatVersion::V2 => {
             Err(forbidden("the table is written from its topic in format 2 and stays there".into()))
+        }
+        TableUpdate::AddSchema { schema, .. } if is_protected(current) => check_columns(current, schema),
+        TableUpdate::SetCurrentSchema { schema_id } if is_protected(current) => {
+            // -1 is the one that was added with this change, which was looked at.
+            current.schema_by_id(*schema_id).map_or(Ok(()), |schema| check_columns(current, schema))
         }
         TableUpdate::AddEncryptionKey { .. } => {
             Err(forbidden("tables that are written from topics are not encrypted".into()))

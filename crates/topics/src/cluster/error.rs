@@ -25,6 +25,11 @@ pub enum ClusterError {
     /// The broker refused; says what and which code.
     #[error("{subject}: the broker refused with {code}: {reason}")]
     Refused { subject: String, code: String, reason: String, retriable: bool },
+    /// The properties of a topic are what they were after a change that should have changed them.
+    #[error(
+        "the properties of topic {0} are as they were: the broker refused the change, without a reason that this client passes on"
+    )]
+    Unchanged(String),
     /// Some records were not acknowledged.
     #[error("{failed} of {sent} records were not acknowledged; the first: {first}")]
     Undelivered { sent: u64, failed: u64, first: String },
@@ -43,7 +48,7 @@ impl Fault for ClusterError {
             Self::UnknownTopic(_) | Self::UnknownPartition { .. } => ErrorKind::NotFound,
             Self::TopicExists(_) => ErrorKind::Conflict,
             Self::Refused { retriable: true, .. } => ErrorKind::Unavailable,
-            Self::Refused { .. } | Self::NotLetIn { .. } => ErrorKind::Invalid,
+            Self::Refused { .. } | Self::NotLetIn { .. } | Self::Unchanged(_) => ErrorKind::Invalid,
             Self::Failed { .. } => ErrorKind::Internal,
         }
     }
