@@ -1,7 +1,5 @@
 //! Schemas that come late, change, or do not fit.
 
-use schemas::{NewSchema, SchemaType};
-
 use crate::node::{Node, TempDir};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,8 +235,11 @@ async fn a_schema_that_can_be_no_columns_stops_nothing() {
             "o": {"type": "object", "properties": {"x": {"type": "string"}}},
             (name): {"type": "string"},
         }});
-        let new =
-            NewSchema { schema_type: SchemaType::Json, schema: schema.to_string(), references: Vec::new() };
+        let new = schemas::NewSchema {
+            schema_type: schemas::SchemaType::Json,
+            schema: schema.to_string(),
+            references: Vec::new(),
+        };
         node.commands.register_schema("t-value", new).await.expect("register");
         node.produce("t", 0, &[r#"{"id":1}"#]).await;
         node.commit("t").await;
