@@ -35,13 +35,25 @@ pub(crate) async fn resume(duties: &Duties, info: &TopicInfo, skip: bool) -> Res
     let settings =
         settings.ok_or_else(|| CommandError::NotFound(format!("topic {} is no table", info.name)))?;
     let table = tables.load(&settings.table(tables)).await?;
+    let dead = match tables.load(&settings.dead_letter_table(tables)).await {
+        Ok(dead) => Some(dead).filter(|dead| disagrees(duties, info.id, &partitions, dead).unwrap_or(true)),
+        Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(dead) = dead.as_ref().filter(|_| !skip)
+        && !disagrees(duties, info.id, &partitions, &table)?
+    {
+        // The table has passed those offsets, and nobody reads them for the dead letters alone.
+        return Err(CommandError::Conflict(format!(
+            "only the dead letters of {} were moved back: what came after lies before the table's own place and is not read \
+             again; move {} forward to the snapshot that was its head, or take --skip to go on without them",
+            table.ident, dead.ident
+        )));
+    }
     accept(duties, info.id, &partitions, &table, skip).await?;
-    match tables.load(&settings.dead_letter_table(tables)).await {
-        Ok(table) if disagrees(duties, info.id, &partitions, &table)? => {
-            accept(duties, info.id, &partitions, &table, skip).await
-        }
-        Ok(_) | Err(CatalogError::NoSuchTable(_) | CatalogError::NoSuchNamespace(_)) => Ok(()),
-        Err(error) => Err(error.into()),
+    match dead {
+        Some(dead) => accept(duties, info.id, &partitions, &dead, skip).await,
+        None => Ok(()),
     }
 }
 

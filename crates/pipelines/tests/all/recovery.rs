@@ -79,6 +79,44 @@ async fn decide(node: Node, skip: bool, grown: bool) {
     node.stop().await;
 }
 
+async fn move_main(node: &Node, ident: &tables::TableIdent, snapshot_id: i64) {
+    let retention = SnapshotRetention::Branch {
+        min_snapshots_to_keep: None,
+        max_snapshot_age_ms: None,
+        max_ref_age_ms: None,
+    };
+    let back = TableUpdate::SetSnapshotRef {
+        ref_name: "main".into(),
+        reference: SnapshotReference::new(snapshot_id, retention),
+    };
+    node.tables.commit(ident, Vec::new(), vec![back]).await.expect("main is moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_alone_are_not_read_again() {
+    let dir = TempDir::new();
+    let node = start_with_table(&dir).await;
+    let ident = node.tables.ident("t~dlq");
+    let mut heads = Vec::new();
+    for _ in 0..2 {
+        node.produce("t", 0, &["bad"]).await;
+        node.commit("t").await;
+        heads.push(node.tables.load(&ident).await.expect("load").current_snapshot_id().expect("snapshot"));
+    }
+    move_main(&node, &ident, heads[0]).await;
+    node.produce("t", 0, &["bad"]).await;
+    assert!(node.commands.commit_now("t").await.is_err());
+    node.until_state("t", "rolled_back").await;
+    let refused = node.commands.resume_table("t", false).await.expect_err("refused").to_string();
+    assert!(refused.contains("only the dead letters") && refused.contains("--skip"), "{refused}");
+    move_main(&node, &ident, heads[1]).await;
+    node.commands.resume_table("t", false).await.expect("forward again");
+    assert_eq!(node.dead_letters("t").await, [(0, 10), (0, 11), (0, 12)]);
+    let report = node.commands.verify_table("t").await.expect("verify");
+    assert!(report.ok, "{report:?}");
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_rolled_back_stops_until_somebody_decides() {
     for skip in [true, false] {
@@ -88,16 +126,7 @@ async fn a_table_that_was_rolled_back_stops_until_somebody_decides() {
         let before = node.tables.load(&ident).await.expect("load").current_snapshot_id().expect("snapshot");
         node.produce_ids("t", 0, 10..20).await;
         node.commit("t").await;
-        let retention = SnapshotRetention::Branch {
-            min_snapshots_to_keep: None,
-            max_snapshot_age_ms: None,
-            max_ref_age_ms: None,
-        };
-        let back = TableUpdate::SetSnapshotRef {
-            ref_name: "main".into(),
-            reference: SnapshotReference::new(before, retention),
-        };
-        node.tables.commit(&ident, Vec::new(), vec![back]).await.expect("roll back");
+        move_main(&node, &ident, before).await;
         node.produce_ids("t", 0, 20..25).await;
         assert!(node.commands.commit_now("t").await.is_err());
         let status = node.until_state("t", "rolled_back").await;
