@@ -35,8 +35,8 @@ pub(crate) async fn check_topic(duties: &Duties, info: &TopicInfo) -> Result<(),
 /// Refuses a topic whose table could not be partitioned as it says, as far as its columns are known.
 pub(crate) async fn check_partitioning(duties: &Duties, info: &TopicInfo) -> Result<(), CommandError> {
     let Some(settings) = IcebergTopic::of(info).map_err(CommandError::Invalid)? else { return Ok(()) };
-    if *settings.mode.section(Side::Value) == Section::JsonInfer {
-        // Its records are still to say which columns there are; the table waits for those.
+    if matches!(settings.mode.section(Side::Value), Section::JsonInfer | Section::SchemaIdPrefix) {
+        // Records are still to say which columns there are.
         return Ok(());
     }
     let Ok(Some(columns)) = columns(duties, info, &settings).await else { return Ok(()) };

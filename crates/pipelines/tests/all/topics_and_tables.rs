@@ -243,6 +243,10 @@ async fn a_partition_spec_that_no_table_could_have_is_refused_at_once() {
     let refused =
         node.commands.create_topic(with("(day(at))")).await.expect_err("no such column").to_string();
     assert!(refused.contains("no column `at`; it has"), "{refused}");
+    let mut of_ids = with("(day(at))");
+    of_ids.name = "ids".into();
+    of_ids.config.insert("redpanda.iceberg.mode".into(), "value_schema_id_prefix".into());
+    node.commands.create_topic(of_ids).await.expect("its columns come with its records");
     node.commands.create_topic(with("(id)")).await.expect("create");
     let change = |spec: &str| [(SPEC.to_owned(), Some(spec.to_owned()))];
     let refused =
