@@ -316,6 +316,10 @@ async fn tables_of_topics_keep_their_progress() {
         json!([{"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": head}]);
     let error = commit(&f, &table, json!([]), back).await.expect_err("moved back");
     assert!(is_forbidden(&error), "{error}");
+    let mut beside = snapshot(&f, &table, 11).await;
+    beside[0]["snapshot"]["parent-snapshot-id"] = head.into();
+    let error = commit(&f, &table, json!([]), beside).await.expect_err("a head that forgets the one that is");
+    assert!(is_forbidden(&error), "{error}");
     let columns = serde_json::to_value(table.metadata.current_schema()).expect("json");
     let fields = columns["fields"].as_array().expect("fields").clone();
     let with = |fields: Vec<Value>| {

@@ -98,7 +98,7 @@ impl Tables {
         for update in updates {
             self.check_update_of_guest(base, newest, update)?;
             if let Some(current) = current.filter(|_| own) {
-                check_on_own(current, update)?;
+                check_on_own(current, updates, update)?;
             }
         }
         Ok(())
@@ -153,24 +153,19 @@ impl Tables {
     }
 }
 
-/// What a table that this program feeds must keep.
-/// Whether the snapshot is there already, and not ahead of main's head.
-fn moves_back(current: &TableMetadata, snapshot_id: i64) -> bool {
-    let head = current.current_snapshot_id();
-    if head == Some(snapshot_id) {
-        return false;
-    }
-    let mut at = current.snapshot_by_id(snapshot_id);
-    // One that this commit adds is not there yet. A parent chain is no longer than the list of snapshots.
-    let is_there = at.is_some();
-    for _ in 0..current.snapshots().len() {
-        match at {
-            Some(snapshot) if Some(snapshot.snapshot_id()) == head => return false,
-            Some(snapshot) => at = snapshot.parent_snapshot_id().and_then(|id| current.snapshot_by_id(id)),
-            None => break,
-        }
-    }
-    is_there
+/// Whether main would leave its head behind: the snapshot does not come after it, be it there already or one of `updates`.
+fn moves_back(current: &TableMetadata, updates: &[TableUpdate], snapshot_id: i64) -> bool {
+    let Some(head) = current.current_snapshot_id() else { return false };
+    let parent = |id: &i64| {
+        let added = updates.iter().find_map(|update| match update {
+            TableUpdate::AddSnapshot { snapshot } if snapshot.snapshot_id() == *id => Some(snapshot),
+            _ => None,
+        });
+        added.or_else(|| current.snapshot_by_id(*id).map(AsRef::as_ref))?.parent_snapshot_id()
+    };
+    // A guest's metadata with a ring of parents must not hold us for ever.
+    let most = current.snapshots().len() + updates.len() + 1;
+    !std::iter::successors(Some(snapshot_id), parent).take(most).any(|id| id == head)
 }
 
 /// Columns come from the topic and are written by it: a guest may add others. One that is gone, or has another name or
@@ -218,7 +213,12 @@ fn check_columns(current: &TableMetadata, new: &Schema) -> Result<(), CommitErro
     Ok(())
 }
 
-fn check_on_own(current: &TableMetadata, update: &TableUpdate) -> Result<(), CommitError> {
+/// What a table that this program feeds must keep.
+fn check_on_own(
+    current: &TableMetadata,
+    updates: &[TableUpdate],
+    update: &TableUpdate,
+) -> Result<(), CommitError> {
     match update {
         TableUpdate::RemoveSnapshots { snapshot_ids } => match carrier(current) {
             Some(id) if snapshot_ids.contains(&id) => Err(forbidden(format!(
@@ -229,7 +229,7 @@ fn check_on_own(current: &TableMetadata, update: &TableUpdate) -> Result<(), Com
         TableUpdate::SetSnapshotRef { ref_name, reference }
             if ref_name == MAIN_BRANCH
                 && is_protected(current)
-                && moves_back(current, reference.snapshot_id) =>
+                && moves_back(current, updates, reference.snapshot_id) =>
         {
             Err(forbidden(format!(
                 "the table is written from its topic and is moved back with `frazil table rollback`, which knows what lies \

@@ -44,6 +44,7 @@ impl Tables {
         let mut unknown = None;
         for attempt in 0..attempts {
             pause(attempt).await;
+            let _turn = self.turn(ident).await;
             let outcome = match self.load(ident).await {
                 Ok(table) => {
                     check_same_table(&table, &staged)?;
